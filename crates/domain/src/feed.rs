@@ -99,10 +99,7 @@ pub fn receive<T>(cursor: Option<Cursor>, batch: Batch<T>) -> Result<(Vec<T>, Cu
         _ => 0,
     };
     if batch.after > have {
-        return Err(BadBatch::Gap {
-            have,
-            after: batch.after,
-        });
+        return Err(BadBatch::Gap { have, after: batch.after });
     }
     let mut newest = batch.after;
     let mut fresh = Vec::new();
@@ -115,13 +112,7 @@ pub fn receive<T>(cursor: Option<Cursor>, batch: Batch<T>) -> Result<(Vec<T>, Cu
             fresh.push(entry);
         }
     }
-    Ok((
-        fresh,
-        Cursor {
-            incarnation: batch.incarnation,
-            n: newest.max(have),
-        },
-    ))
+    Ok((fresh, Cursor { incarnation: batch.incarnation, n: newest.max(have) }))
 }
 
 #[cfg(test)]
@@ -133,11 +124,7 @@ mod tests {
 
     #[test]
     fn a_reader_is_answered_by_what_it_has() {
-        let head = Head {
-            incarnation: A,
-            pruned: 3,
-            last: 7,
-        };
+        let head = Head { incarnation: A, pruned: 3, last: 7 };
         let at = |incarnation, n| Some(Cursor { incarnation, n });
         assert_eq!(answer(head, at(A, 5)), Answer::After { after: 5 });
         assert_eq!(answer(head, at(A, 3)), Answer::After { after: 3 });
@@ -145,10 +132,7 @@ mod tests {
         assert_eq!(answer(head, at(A, 8)), Answer::Rebuild);
         assert_eq!(answer(head, at(B, 5)), Answer::Rebuild);
         assert_eq!(answer(head, None), Answer::Rebuild);
-        assert_eq!(
-            answer(Head { pruned: 0, ..head }, None),
-            Answer::After { after: 0 }
-        );
+        assert_eq!(answer(Head { pruned: 0, ..head }, None), Answer::After { after: 0 });
     }
 
     #[test]
@@ -161,10 +145,7 @@ mod tests {
         };
         let (fresh, cursor) = receive(have, batch(A, 3, &[4, 5, 6])).unwrap();
         assert_eq!((fresh, cursor.n), (vec![6], 6));
-        assert_eq!(
-            receive(have, batch(A, 6, &[7])),
-            Err(BadBatch::Gap { have: 5, after: 6 })
-        );
+        assert_eq!(receive(have, batch(A, 6, &[7])), Err(BadBatch::Gap { have: 5, after: 6 }));
         assert_eq!(receive(have, batch(A, 5, &[7, 6])), Err(BadBatch::Order));
         let (fresh, cursor) = receive(have, batch(B, 0, &[1, 2])).unwrap();
         assert_eq!((fresh, cursor), (vec![1, 2], Cursor { incarnation: B, n: 2 }));

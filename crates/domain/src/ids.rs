@@ -177,11 +177,7 @@ pub const SERVER: &str = "server";
 impl JobKey {
     /// A job of the managing server.
     pub fn server(epoch: u64, number: u64) -> JobKey {
-        JobKey {
-            issuer: SERVER.to_owned(),
-            epoch,
-            number,
-        }
+        JobKey { issuer: SERVER.to_owned(), epoch, number }
     }
 }
 
@@ -209,10 +205,7 @@ impl FromStr for JobAddress {
             Some((issuer, number)) => (Some(Name::new(issuer)?.0), number),
             None => (None, text),
         };
-        Ok(JobAddress {
-            issuer,
-            number: number.parse().map_err(|_| bad())?,
-        })
+        Ok(JobAddress { issuer, number: number.parse().map_err(|_| bad())? })
     }
 }
 
@@ -300,18 +293,11 @@ mod tests {
         assert_eq!((q.cabinet.as_str(), q.name.as_str()), ("office", "editor"));
         assert_eq!((q.version.as_deref(), q.generation), (Some("2:1.0"), Some(3)));
         let q: PackageQuery = "editor".parse().unwrap();
-        assert_eq!(
-            (q.cabinet.as_str(), q.version, q.generation),
-            ("main", None, None)
-        );
+        assert_eq!((q.cabinet.as_str(), q.version, q.generation), ("main", None, None));
         assert!("a/b/c".parse::<PackageQuery>().is_err());
         assert!("a/b@1:x".parse::<PackageQuery>().is_err());
-        let label = PackageLabel {
-            cabinet: "c".into(),
-            name: "n".into(),
-            version: "1:2".into(),
-            generation: 1,
-        };
+        let label =
+            PackageLabel { cabinet: "c".into(), name: "n".into(), version: "1:2".into(), generation: 1 };
         assert_eq!(label.to_string(), "c/n@1%3A2:1");
     }
 
@@ -320,13 +306,7 @@ mod tests {
         let id = HostId([0xab; 16]);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("zz".parse::<HostId>().is_err());
-        assert_eq!(
-            "osaka/3".parse(),
-            Ok(JobAddress {
-                issuer: Some("osaka".into()),
-                number: 3
-            })
-        );
+        assert_eq!("osaka/3".parse(), Ok(JobAddress { issuer: Some("osaka".into()), number: 3 }));
         assert!("x".parse::<JobAddress>().is_err());
     }
 }

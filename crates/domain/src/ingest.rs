@@ -61,11 +61,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
             continue;
         }
         if let Body::Line(line) = &report.body {
-            let key = LineKey {
-                job: line.job.clone(),
-                package: line.package,
-                host: report.origin,
-            };
+            let key = LineKey { job: line.job.clone(), package: line.package, host: report.origin };
             apply(&mut known.lines, &mut out, key, &report);
         }
         match &report.body {
@@ -80,11 +76,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
     }
     for key in moved {
         let upto = known.upto.get(&key).copied().unwrap_or(0);
-        out.receipts.push(Receipt {
-            origin: key.0,
-            incarnation: key.1,
-            upto,
-        });
+        out.receipts.push(Receipt { origin: key.0, incarnation: key.1, upto });
     }
     if position == Position::Relay {
         // A relay keeps no marks of its own: only the managing server knows what is durable there.
@@ -115,9 +107,7 @@ fn advance(
 fn apply(lines: &mut HashMap<LineKey, Line>, out: &mut Ingested, key: LineKey, report: &Report) {
     let Body::Line(said) = &report.body else { return };
     // A line that is not known here yet (a late joiner that a relay took in, a restored server) begins with the report.
-    let line = lines
-        .entry(key.clone())
-        .or_insert_with(|| Line::new(said.attempt, report.at));
+    let line = lines.entry(key.clone()).or_insert_with(|| Line::new(said.attempt, report.at));
     match line.apply(report.incarnation, report.no, report.at, said) {
         Applied::Changed => drop(out.lines.insert(key, line.clone())),
         Applied::Repeat | Applied::Old => {}
@@ -136,12 +126,7 @@ mod tests {
     const RUN: Incarnation = Incarnation(1);
 
     fn report(host: u8, no: u64, base: u64, event: LineEvent) -> Report {
-        let said = LineReport {
-            job: JobKey::server(1, 1),
-            package: PackageId([1; 32]),
-            attempt: 1,
-            event,
-        };
+        let said = LineReport { job: JobKey::server(1, 1), package: PackageId([1; 32]), attempt: 1, event };
         Report {
             origin: HostId([host; 16]),
             incarnation: RUN,
@@ -157,10 +142,7 @@ mod tests {
     }
 
     fn known(hosts: &[u8]) -> Known {
-        Known {
-            below_sender: hosts.iter().map(|n| HostId([*n; 16])).collect(),
-            ..Known::default()
-        }
+        Known { below_sender: hosts.iter().map(|n| HostId([*n; 16])).collect(), ..Known::default() }
     }
 
     fn upto(out: &Ingested) -> Vec<u64> {
@@ -199,10 +181,7 @@ mod tests {
     #[test]
     fn what_is_not_below_the_sender_is_refused() {
         let out = ingest(Position::Top, known(&[5]), vec![report(6, 1, 0, done())]);
-        assert_eq!(
-            (out.not_below.len(), out.fresh.len(), out.receipts.len()),
-            (1, 0, 0)
-        );
+        assert_eq!((out.not_below.len(), out.fresh.len(), out.receipts.len()), (1, 0, 0));
     }
 
     #[test]

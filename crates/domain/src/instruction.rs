@@ -93,10 +93,7 @@ impl State {
 
     /// "Ended well" as in design section 4.
     pub fn ended_well(self) -> bool {
-        matches!(
-            self,
-            State::Done | State::AlreadyInstalled | State::NotApplicable | State::Superseded
-        )
+        matches!(self, State::Done | State::AlreadyInstalled | State::NotApplicable | State::Superseded)
     }
 }
 
@@ -278,10 +275,7 @@ impl Line {
             return Applied::Old;
         }
         if report.attempt > self.attempt {
-            *self = Line {
-                seen: self.seen,
-                ..Line::new(report.attempt, at)
-            };
+            *self = Line { seen: self.seen, ..Line::new(report.attempt, at) };
         }
         let event = match &report.event {
             LineEvent::Waits(_) => Event::Waits,
@@ -319,10 +313,7 @@ impl Line {
     /// It has not ended.
     pub fn retry(&mut self, attempt: u32, now: Time) -> Result<(), Refused> {
         next(self.shown(), Event::Retried)?;
-        *self = Line {
-            seen: self.seen,
-            ..Line::new(attempt, now)
-        };
+        *self = Line { seen: self.seen, ..Line::new(attempt, now) };
         Ok(())
     }
 }
@@ -332,12 +323,7 @@ mod tests {
     use super::*;
 
     fn report(attempt: u32, event: LineEvent) -> LineReport {
-        LineReport {
-            job: JobKey::server(1, 1),
-            package: PackageId([1; 32]),
-            attempt,
-            event,
-        }
+        LineReport { job: JobKey::server(1, 1), package: PackageId([1; 32]), attempt, event }
     }
 
     fn ended(end: State) -> LineEvent {
@@ -354,13 +340,7 @@ mod tests {
     #[test]
     fn ends_are_ends() {
         for from in State::ALL.into_iter().filter(|s| s.is_end()) {
-            for event in [
-                Event::Planned,
-                Event::ReachedRelay,
-                Event::Waits,
-                Event::Delivered,
-                Event::Begun,
-            ] {
+            for event in [Event::Planned, Event::ReachedRelay, Event::Waits, Event::Delivered, Event::Begun] {
                 assert_eq!(next(from, event), Err(Refused { state: from, event }));
             }
             for to in State::ALL {
@@ -380,28 +360,13 @@ mod tests {
     fn repeats_and_old_attempts_change_nothing() {
         let run = Incarnation(1);
         let mut line = Line::new(2, Time(0));
-        assert_eq!(
-            line.apply(run, 4, Time(1), &report(2, LineEvent::Delivered)),
-            Applied::Changed
-        );
+        assert_eq!(line.apply(run, 4, Time(1), &report(2, LineEvent::Delivered)), Applied::Changed);
         let before = line.clone();
-        assert_eq!(
-            line.apply(run, 4, Time(2), &report(2, LineEvent::Delivered)),
-            Applied::Repeat
-        );
-        assert_eq!(
-            line.apply(run, 5, Time(2), &report(1, ended(State::Failed))),
-            Applied::Old
-        );
+        assert_eq!(line.apply(run, 4, Time(2), &report(2, LineEvent::Delivered)), Applied::Repeat);
+        assert_eq!(line.apply(run, 5, Time(2), &report(1, ended(State::Failed))), Applied::Old);
         assert_eq!(line, before);
-        assert_eq!(
-            line.apply(run, 6, Time(3), &report(2, ended(State::Done))),
-            Applied::Changed
-        );
-        assert!(matches!(
-            line.apply(run, 7, Time(4), &report(2, LineEvent::Begun)),
-            Applied::Refused(_)
-        ));
+        assert_eq!(line.apply(run, 6, Time(3), &report(2, ended(State::Done))), Applied::Changed);
+        assert!(matches!(line.apply(run, 7, Time(4), &report(2, LineEvent::Begun)), Applied::Refused(_)));
         assert_eq!(line.shown(), State::Done);
     }
 
@@ -415,10 +380,7 @@ mod tests {
         line.apply(run, 1, Time(3), &report(1, LineEvent::Begun));
         assert_eq!(line.shown(), State::Installing);
         line.apply(run, 2, Time(4), &report(1, ended(State::Done)));
-        assert_eq!(
-            (line.shown(), line.verdict),
-            (State::Done, Some((Verdict::Cancelled, Time(1))))
-        );
+        assert_eq!((line.shown(), line.verdict), (State::Done, Some((Verdict::Cancelled, Time(1)))));
     }
 
     #[test]
@@ -428,10 +390,7 @@ mod tests {
         assert!(line.retry(2, Time(1)).is_err());
         line.apply(run, 1, Time(1), &report(1, ended(State::Failed)));
         assert_eq!(line.retry(2, Time(2)), Ok(()));
-        assert_eq!(
-            (line.state, line.attempt, line.outcome.clone()),
-            (State::Waiting, 2, None)
-        );
+        assert_eq!((line.state, line.attempt, line.outcome.clone()), (State::Waiting, 2, None));
         line.apply(run, 2, Time(3), &report(3, LineEvent::Delivered));
         assert_eq!((line.state, line.attempt), (State::Delivered, 3));
     }

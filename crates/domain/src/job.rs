@@ -163,9 +163,7 @@ impl HostRole {
 
     /// The role of a word.
     pub fn parse(word: &str) -> Option<HostRole> {
-        [HostRole::Relay, HostRole::Client]
-            .into_iter()
-            .find(|role| role.as_str() == word)
+        [HostRole::Relay, HostRole::Client].into_iter().find(|role| role.as_str() == word)
     }
 }
 
@@ -263,12 +261,10 @@ impl Job {
 
     /// The newest round that names the host of `place`: by a clause that speaks of where it stands, or by one of `proofs`.
     pub fn round_for(&self, place: &Place, proofs: &[Proof]) -> Option<&Round> {
-        self.rounds.iter().rev().find(|round| {
-            round
-                .to
-                .iter()
-                .any(|clause| fits(clause, round.attempt, place, proofs))
-        })
+        self.rounds
+            .iter()
+            .rev()
+            .find(|round| round.to.iter().any(|clause| fits(clause, round.attempt, place, proofs)))
     }
 
     /// The round that names by where a host stands, for hosts that no list names.
@@ -306,11 +302,7 @@ pub(crate) mod tests {
             version: "1".into(),
             generation: 1,
         };
-        JobPackage {
-            id: PackageId([n; 32]),
-            label,
-            keep_until: Time::MAX,
-        }
+        JobPackage { id: PackageId([n; 32]), label, keep_until: Time::MAX }
     }
 
     pub(crate) fn job(number: u64, to: Vec<Clause>) -> Job {
@@ -320,11 +312,7 @@ pub(crate) mod tests {
             job_type: JobType::Install,
             created: Time(0),
             packages: vec![package(1)],
-            rounds: vec![Round {
-                attempt: 1,
-                ordered: Time(number as i64),
-                to,
-            }],
+            rounds: vec![Round { attempt: 1, ordered: Time(number as i64), to }],
             at: None,
             until: Time(0).plus_days(VALID_DAYS),
             allow_downgrade: false,
@@ -334,13 +322,7 @@ pub(crate) mod tests {
 
     pub(crate) fn place(n: u8, role: HostRole, route: &[u8]) -> Place {
         let route = route.iter().map(|n| host(*n)).collect();
-        Place {
-            host: host(n),
-            name: format!("h{n}"),
-            role,
-            route,
-            revision: 1,
-        }
+        Place { host: host(n), name: format!("h{n}"), role, route, revision: 1 }
     }
 
     #[test]
@@ -358,30 +340,17 @@ pub(crate) mod tests {
     #[test]
     fn a_list_needs_its_proof() {
         let list: Vec<HostId> = (1..8).map(host).collect();
-        let clause = Clause::Hosts {
-            root: merkle::root(&list),
-            size: 7,
-        };
+        let clause = Clause::Hosts { root: merkle::root(&list), size: 7 };
         let mut job = job(1, vec![clause]);
         let me = place(3, HostRole::Client, &[]);
         let slice = Slice::of(&list, 2, 3).unwrap();
         let proof = |attempt, slice| Proof { attempt, slice };
         assert!(job.round_for(&me, &[]).is_none());
         assert!(job.round_for(&me, &[proof(2, slice.clone())]).is_none());
-        assert!(
-            job.round_for(&me, &[proof(1, Slice::of(&list, 3, 4).unwrap())])
-                .is_none()
-        );
+        assert!(job.round_for(&me, &[proof(1, Slice::of(&list, 3, 4).unwrap())]).is_none());
         assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
-        let retry = Clause::Hosts {
-            root: merkle::root(&[host(3)]),
-            size: 1,
-        };
-        job.rounds.push(Round {
-            attempt: 2,
-            ordered: Time(9),
-            to: vec![retry],
-        });
+        let retry = Clause::Hosts { root: merkle::root(&[host(3)]), size: 1 };
+        job.rounds.push(Round { attempt: 2, ordered: Time(9), to: vec![retry] });
         assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
         let both = [proof(1, slice), proof(2, Slice::of(&[host(3)], 0, 1).unwrap())];
         assert_eq!(job.round_for(&me, &both).unwrap().attempt, 2);

@@ -66,12 +66,7 @@ impl Slice {
     ///
     /// The caller keeps `start < end <= list.len()`; an empty or overlong run is answered with `None`.
     pub fn of(list: &[HostId], start: u32, end: u32) -> Option<Slice> {
-        let whole = Slice {
-            size: list.len() as u32,
-            start: 0,
-            leaves: list.to_vec(),
-            siblings: Vec::new(),
-        };
+        let whole = Slice { size: list.len() as u32, start: 0, leaves: list.to_vec(), siblings: Vec::new() };
         whole.narrow(start, end)
     }
 
@@ -135,12 +130,7 @@ impl Prover {
     /// A whole list.
     pub fn whole(list: Vec<HostId>) -> Option<Prover> {
         let size = u32::try_from(list.len()).ok()?;
-        Prover::new(Slice {
-            size,
-            start: 0,
-            leaves: list,
-            siblings: Vec::new(),
-        })
+        Prover::new(Slice { size, start: 0, leaves: list, siblings: Vec::new() })
     }
 
     /// The run that can be proved.
@@ -159,12 +149,7 @@ impl Prover {
         self.collect(0, own.size, (start, end), &mut siblings)?;
         let from = (start - own.start) as usize;
         let leaves = own.leaves[from..from + (end - start) as usize].to_vec();
-        Some(Slice {
-            size: own.size,
-            start,
-            leaves,
-            siblings,
-        })
+        Some(Slice { size: own.size, start, leaves, siblings })
     }
 
     /// Collects the hashes beside `wanted` within the subtree `from..to`.
@@ -208,9 +193,7 @@ mod tests {
     use super::*;
 
     fn list(n: u32) -> Vec<HostId> {
-        (0..n)
-            .map(|i| HostId(*blake3::hash(&i.to_le_bytes()).as_bytes().first_chunk().unwrap()))
-            .collect()
+        (0..n).map(|i| HostId(*blake3::hash(&i.to_le_bytes()).as_bytes().first_chunk().unwrap())).collect()
     }
 
     #[test]

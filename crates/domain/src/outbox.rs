@@ -21,11 +21,7 @@ impl Hop {
     pub fn meet(hop: Option<Hop>, server: Incarnation, higher: Incarnation) -> Hop {
         match hop {
             Some(hop) if hop.server == server && hop.higher == higher => hop,
-            _ => Hop {
-                server,
-                higher,
-                stored: 0,
-            },
+            _ => Hop { server, higher, stored: 0 },
         }
     }
 
@@ -57,10 +53,7 @@ pub fn accept(stored: u64, after: u64, through: u64) -> Accept {
     if after > stored {
         return Accept::Rewind { stored };
     }
-    Accept::Store {
-        from: stored,
-        through: through.max(stored),
-    }
+    Accept::Store { from: stored, through: through.max(stored) }
 }
 
 #[cfg(test)]

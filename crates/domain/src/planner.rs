@@ -55,11 +55,7 @@ pub fn order(lines: &[PlanLine], provers: &Provers) -> Option<OrderPart> {
             proofs.extend(slice.map(|slice| Proof { attempt, slice }));
         }
     }
-    let ended = lines
-        .iter()
-        .filter(|line| line.ended)
-        .map(|line| line.host)
-        .collect();
+    let ended = lines.iter().filter(|line| line.ended).map(|line| line.host).collect();
     Some(OrderPart { proofs, ended })
 }
 
@@ -98,11 +94,7 @@ pub fn opens(job: &Job, proofs: &[Proof], ended: &[HostId], places: &[Place]) ->
         let by_place = job.round_by_place(place).map(|round| (round.attempt, None));
         // The newest round counts, whichever way it named the host.
         if let Some((attempt, leaf)) = by_list.max(by_place) {
-            opened.push(Opened {
-                host: place.host,
-                attempt,
-                leaf,
-            });
+            opened.push(Opened { host: place.host, attempt, leaf });
         }
     }
     opened
@@ -162,24 +154,13 @@ mod tests {
     use crate::merkle;
 
     fn line(n: u8, leaf: Option<u32>, ended: bool) -> PlanLine {
-        PlanLine {
-            host: host(n),
-            attempt: 1,
-            leaf,
-            ended,
-        }
+        PlanLine { host: host(n), attempt: 1, leaf, ended }
     }
 
     #[test]
     fn a_relay_proves_each_of_its_hosts() {
         let list: Vec<HostId> = (1..=9).map(host).collect();
-        let job = job(
-            1,
-            vec![Clause::Hosts {
-                root: merkle::root(&list),
-                size: 9,
-            }],
-        );
+        let job = job(1, vec![Clause::Hosts { root: merkle::root(&list), size: 9 }]);
         let provers = Provers::from([(1, vec![Prover::whole(list).unwrap()])]);
         let lines: Vec<PlanLine> = (3..=6).map(|n| line(n, Some(u32::from(n) - 1), n == 4)).collect();
         let part = order(&lines, &provers).unwrap();
@@ -202,19 +183,9 @@ mod tests {
     fn the_newest_round_counts() {
         let mut job = job(1, vec![Clause::All { relays: false }]);
         let list = vec![host(2)];
-        let to = vec![Clause::Hosts {
-            root: merkle::root(&list),
-            size: 1,
-        }];
-        job.rounds.push(Round {
-            attempt: 2,
-            ordered: Time(1),
-            to,
-        });
-        let proof = Proof {
-            attempt: 2,
-            slice: Prover::whole(list).unwrap().slice().clone(),
-        };
+        let to = vec![Clause::Hosts { root: merkle::root(&list), size: 1 }];
+        job.rounds.push(Round { attempt: 2, ordered: Time(1), to });
+        let proof = Proof { attempt: 2, slice: Prover::whole(list).unwrap().slice().clone() };
         let places = [
             place(1, HostRole::Client, &[]),
             place(2, HostRole::Client, &[]),
@@ -228,13 +199,7 @@ mod tests {
     #[test]
     fn a_widened_slice_names_nobody() {
         let list: Vec<HostId> = (1..=4).map(host).collect();
-        let job = job(
-            1,
-            vec![Clause::Hosts {
-                root: merkle::root(&list),
-                size: 4,
-            }],
-        );
+        let job = job(1, vec![Clause::Hosts { root: merkle::root(&list), size: 4 }]);
         let mut slice = merkle::Slice::of(&list, 0, 2).unwrap();
         slice.leaves.push(host(9));
         let places = [place(9, HostRole::Client, &[]), place(1, HostRole::Client, &[])];

@@ -142,14 +142,7 @@ impl Reason {
         clear: &str,
         detail: &str,
     ) -> Reason {
-        Reason {
-            code,
-            system: cut(system),
-            since,
-            next_try,
-            clear: cut(clear),
-            detail: cut(detail),
-        }
+        Reason { code, system: cut(system), since, next_try, clear: cut(clear), detail: cut(detail) }
     }
 
     /// Its kind.
@@ -276,10 +269,8 @@ fn twins(facts: &LineFacts<'_>) -> Reason {
 
 fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     if let Some(at) = facts.at.filter(|at| *at > now) {
-        let clear = format!(
-            "packhorse job cancel {}, and a new job without --at, to start at once",
-            facts.job
-        );
+        let clear =
+            format!("packhorse job cancel {}, and a new job without --at, to start at once", facts.job);
         return Reason::new(
             Code::Scheduled,
             facts.asked,
@@ -290,10 +281,7 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
         );
     }
     if let Some(relay) = facts.route.iter().find(|relay| !relay.online) {
-        let clear = format!(
-            "start relay system {}, or its line to its higher system",
-            relay.name
-        );
+        let clear = format!("start relay system {}, or its line to its higher system", relay.name);
         let detail = format!("relay system {} is off", relay.name);
         return Reason::new(
             Code::RelayOff,
@@ -305,10 +293,7 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
         );
     }
     if !facts.online {
-        let at = facts
-            .route
-            .last()
-            .map_or(facts.asked, |relay| relay.name.as_str());
+        let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
         let clear = format!("start {}; it asks by itself", facts.host);
         let detail = format!("{} is off", facts.host);
         return Reason::new(
@@ -320,32 +305,28 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &detail,
         );
     }
-    if line.state != State::Delivered {
-        if let Some(relay) = facts.route.iter().find(|relay| !relay.has_copy) {
-            let detail = match relay.percent {
-                Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
-                None => format!("{} is taking in the package", relay.name),
-            };
-            let clear = "nothing to do: it goes on by itself";
-            return Reason::new(
-                Code::RelayFetching,
-                &relay.name,
-                line.since,
-                NextTry::WhenCleared,
-                clear,
-                &detail,
-            );
-        }
+    if line.state != State::Delivered
+        && let Some(relay) = facts.route.iter().find(|relay| !relay.has_copy)
+    {
+        let detail = match relay.percent {
+            Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
+            None => format!("{} is taking in the package", relay.name),
+        };
+        let clear = "nothing to do: it goes on by itself";
+        return Reason::new(
+            Code::RelayFetching,
+            &relay.name,
+            line.since,
+            NextTry::WhenCleared,
+            clear,
+            &detail,
+        );
     }
     let (code, detail) = match facts.percent {
-        Some(percent) => (
-            Code::HostFetching,
-            format!("{} is taking in the package, {percent} % there", facts.host),
-        ),
-        None => (
-            Code::OnItsWay,
-            format!("the order is on its way to {}", facts.host),
-        ),
+        Some(percent) => {
+            (Code::HostFetching, format!("{} is taking in the package, {percent} % there", facts.host))
+        }
+        None => (Code::OnItsWay, format!("the order is on its way to {}", facts.host)),
     };
     let clear = "nothing to do: it goes on by itself";
     Reason::new(code, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
@@ -387,57 +368,19 @@ mod tests {
         let line = Line::new(1, Time(0));
         let now = Time(1_000_000);
         let code = |facts: &LineFacts<'_>| shown(&line, facts, now).unwrap().code();
-        assert_eq!(
-            code(&LineFacts {
-                at: Some(Time(2_000_000)),
-                ..facts(&job, &up)
-            }),
-            Code::Scheduled
-        );
+        assert_eq!(code(&LineFacts { at: Some(Time(2_000_000)), ..facts(&job, &up) }), Code::Scheduled);
         assert_eq!(code(&facts(&job, &off)), Code::RelayOff);
-        assert_eq!(
-            code(&LineFacts {
-                online: false,
-                ..facts(&job, &up)
-            }),
-            Code::HostOff
-        );
+        assert_eq!(code(&LineFacts { online: false, ..facts(&job, &up) }), Code::HostOff);
         assert_eq!(code(&facts(&job, &fetching)), Code::RelayFetching);
         assert_eq!(code(&facts(&job, &up)), Code::OnItsWay);
-        assert_eq!(
-            code(&LineFacts {
-                percent: Some(3),
-                ..facts(&job, &up)
-            }),
-            Code::HostFetching
-        );
-        assert_eq!(
-            code(&LineFacts {
-                twins_since: Some(Time(1)),
-                ..facts(&job, &up)
-            }),
-            Code::Twins
-        );
+        assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &up) }), Code::HostFetching);
+        assert_eq!(code(&LineFacts { twins_since: Some(Time(1)), ..facts(&job, &up) }), Code::Twins);
         for state in State::ALL.into_iter().filter(|state| !state.is_end()) {
-            let line = Line {
-                state,
-                ..Line::new(1, Time(0))
-            };
+            let line = Line { state, ..Line::new(1, Time(0)) };
             for route in [&up, &off, &fetching] {
                 for online in [true, false] {
-                    let reason = shown(
-                        &line,
-                        &LineFacts {
-                            online,
-                            ..facts(&job, route)
-                        },
-                        now,
-                    )
-                    .unwrap();
-                    assert!(
-                        !reason.clear().is_empty() && !reason.system().is_empty(),
-                        "{state:?}"
-                    );
+                    let reason = shown(&line, &LineFacts { online, ..facts(&job, route) }, now).unwrap();
+                    assert!(!reason.clear().is_empty() && !reason.system().is_empty(), "{state:?}");
                 }
             }
         }

@@ -90,19 +90,12 @@ impl Outcome {
 
     /// An end with a sentence.
     pub fn with(end: State, step: &str, text: &str) -> Outcome {
-        Outcome {
-            step: step.to_owned(),
-            text: text.to_owned(),
-            ..Outcome::plain(end)
-        }
+        Outcome { step: step.to_owned(), text: text.to_owned(), ..Outcome::plain(end) }
     }
 
     /// A failure.
     pub fn failed(class: FailClass, step: &str, text: &str) -> Outcome {
-        Outcome {
-            class: Some(class),
-            ..Outcome::with(State::Failed, step, text)
-        }
+        Outcome { class: Some(class), ..Outcome::with(State::Failed, step, text) }
     }
 }
 

@@ -29,10 +29,8 @@ impl Time {
 /// The next pause of something that failed `failures` times in a row: `base_secs` doubled each time up to `cap_secs`, of
 /// which `chance` (any number, drawn by the caller) takes away up to half, so that many hosts do not come at once.
 pub fn pause_micros(failures: u32, base_secs: i64, cap_secs: i64, chance: u64) -> i64 {
-    let full = base_secs
-        .saturating_mul(1i64 << failures.min(30))
-        .clamp(0, cap_secs)
-        .saturating_mul(1_000_000);
+    let full =
+        base_secs.saturating_mul(1i64 << failures.min(30)).clamp(0, cap_secs).saturating_mul(1_000_000);
     let half = full / 2;
     // `half + 1` is positive, so the remainder is in 0..=half.
     full - (chance % (half as u64 + 1)) as i64

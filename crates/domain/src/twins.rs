@@ -29,11 +29,7 @@ impl Runs {
     /// Takes in that `run` came at `now`. Held runs are set free when only one of them has come for [`FORGET_SECS`].
     pub fn came(&mut self, run: u64, now: Time) -> Verdict {
         if self.twins_since.is_some() && now.secs_since(self.turned) > FORGET_SECS {
-            *self = Runs {
-                current: run,
-                turned: now,
-                ..Runs::default()
-            };
+            *self = Runs { current: run, turned: now, ..Runs::default() };
         }
         if run != self.current {
             let back = self.before == Some(run) && now.secs_since(self.turned) <= FORGET_SECS;
@@ -44,11 +40,7 @@ impl Runs {
             self.current = run;
             self.turned = now;
         }
-        if self.twins_since.is_some() {
-            Verdict::Held
-        } else {
-            Verdict::Welcome
-        }
+        if self.twins_since.is_some() { Verdict::Held } else { Verdict::Welcome }
     }
 }
 

@@ -57,30 +57,19 @@ fn semver(text: &str) -> Result<semver::Version, BadVersion> {
     let (core, rest) = text.split_at(split);
     let missing = 3usize.saturating_sub(core.split('.').count());
     let full = format!("{core}{}{rest}", ".0".repeat(missing));
-    semver::Version::parse(&full).map_err(|error| BadVersion {
-        text: text.to_owned(),
-        why: error.to_string(),
-    })
+    semver::Version::parse(&full)
+        .map_err(|error| BadVersion { text: text.to_owned(), why: error.to_string() })
 }
 
 fn deb(text: &str) -> Result<debversion::Version, BadVersion> {
     bounded(text)?;
-    text.parse().map_err(|error| BadVersion {
-        text: text.to_owned(),
-        why: format!("{error}"),
-    })
+    text.parse().map_err(|error| BadVersion { text: text.to_owned(), why: format!("{error}") })
 }
 
 fn bounded(text: &str) -> Result<(), BadVersion> {
     if text.is_empty() || text.len() > VERSION_BYTES_MAX {
-        let why = format!(
-            "it has {} characters, 1 to {VERSION_BYTES_MAX} are allowed",
-            text.len()
-        );
-        return Err(BadVersion {
-            text: text.chars().take(VERSION_BYTES_MAX).collect(),
-            why,
-        });
+        let why = format!("it has {} characters, 1 to {VERSION_BYTES_MAX} are allowed", text.len());
+        return Err(BadVersion { text: text.chars().take(VERSION_BYTES_MAX).collect(), why });
     }
     Ok(())
 }

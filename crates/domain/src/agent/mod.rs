@@ -22,7 +22,7 @@ use crate::ids::{HostId, Incarnation, JobKey};
 use crate::instruction::State;
 use crate::job::{Gate, Intent, Job, gate};
 use crate::reason::{Code, NextTry, Reason};
-use crate::report::{Body, FailClass, LineEvent, LineReport, Outcome, Receipt, Report};
+use crate::report::{Body, FailClass, LineReport, Outcome, Receipt, Report};
 use crate::time::{Time, pause_micros};
 
 /// An installer that was cut off (its agent or machine died) is started again at most this often, each time with evidence
@@ -214,11 +214,8 @@ impl Agent {
                 line.replay(entry);
             }
         }
-        let attempts: Vec<(JobKey, Option<u32>)> = agent
-            .jobs
-            .values()
-            .map(|known| (known.job.key.clone(), known.attempt))
-            .collect();
+        let attempts: Vec<(JobKey, Option<u32>)> =
+            agent.jobs.values().map(|known| (known.job.key.clone(), known.attempt)).collect();
         for (key, attempt) in attempts {
             for line in agent.lines.values_mut().filter(|line| line.id.job == key) {
                 line.offer_attempt(attempt.unwrap_or(0), line.next_try);
@@ -258,19 +255,11 @@ impl Agent {
 
     /// When [`Input::Tick`] is next of use.
     pub fn wakes_at(&self) -> Option<Time> {
-        let open = self
-            .lines
-            .values()
-            .filter(|line| !line.stage.is_end() && !line.stage.has_begun());
+        let open = self.lines.values().filter(|line| !line.stage.is_end() && !line.stage.has_begun());
         let times = open.flat_map(|line| {
             let job = self.jobs.get(&line.id.job).map(|known| &known.job);
             let start = job.map(|job| line.next_try.max(job.starts()));
-            [
-                start.filter(|_| line.stage == Stage::Waiting),
-                job.map(|job| job.until),
-            ]
-            .into_iter()
-            .flatten()
+            [start.filter(|_| line.stage == Stage::Waiting), job.map(|job| job.until)].into_iter().flatten()
         });
         let forgets = self.jobs.values().map(|known| forgotten_at(&known.job));
         times.chain(forgets).min()
@@ -331,11 +320,7 @@ impl Agent {
     }
 
     fn ids(&self, want: impl Fn(&AgentLine) -> bool) -> Vec<LineId> {
-        self.lines
-            .values()
-            .filter(|line| want(line))
-            .map(|line| line.id.clone())
-            .collect()
+        self.lines.values().filter(|line| want(line)).map(|line| line.id.clone()).collect()
     }
 
     // ---- orders -------------------------------------------------------------------------------------------------
@@ -353,10 +338,7 @@ impl Agent {
         if !news || forgotten_at(&job) <= now {
             return;
         }
-        let known = KnownJob {
-            attempt: attempt.max(before),
-            job,
-        };
+        let known = KnownJob { attempt: attempt.max(before), job };
         let key = known.job.key.clone();
         self.step.writes.push(Write::Job(key.clone(), known.attempt));
         self.open_lines(&known, now);
@@ -368,31 +350,16 @@ impl Agent {
     fn open_lines(&mut self, known: &KnownJob, now: Time) {
         let Some(attempt) = known.attempt else { return };
         for (place, package) in (0u32..).zip(&known.job.packages) {
-            let id = LineId {
-                job: known.job.key.clone(),
-                place,
-                package: package.id,
-            };
-            let line = self
-                .lines
-                .entry(id.clone())
-                .or_insert_with(|| AgentLine::new(id, attempt, now));
+            let id = LineId { job: known.job.key.clone(), place, package: package.id };
+            let line = self.lines.entry(id.clone()).or_insert_with(|| AgentLine::new(id, attempt, now));
             line.offer_attempt(attempt, now);
         }
     }
 
     fn cancel_unbegun(&mut self, key: &JobKey, now: Time) {
-        if self
-            .jobs
-            .get(key)
-            .is_some_and(|known| known.job.intent == Intent::Cancelled)
-        {
+        if self.jobs.get(key).is_some_and(|known| known.job.intent == Intent::Cancelled) {
             for id in self.ids(|line| line.id.job == *key && line.is_unbegun()) {
-                self.end(
-                    &id,
-                    Outcome::with(State::Cancelled, "", "the job was cancelled"),
-                    now,
-                );
+                self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
             }
         }
     }
@@ -409,16 +376,15 @@ impl Agent {
 
     fn superseded_by(&self, id: &LineId) -> Option<JobKey> {
         let (ordered, label) = self.ordered(id)?;
-        self.lines
-            .keys()
-            .filter(|other| other.job != id.job && other.job.issuer == id.job.issuer)
-            .find_map(|other| {
+        self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer).find_map(
+            |other| {
                 let (later, theirs) = self.ordered(other)?;
                 let job = &self.jobs.get(&other.job)?.job;
                 let same = theirs.cabinet == label.cabinet && theirs.name == label.name;
                 let newer = (later, other.job.number) > (ordered, id.job.number);
                 (same && newer && job.intent == Intent::Open).then(|| other.job.clone())
-            })
+            },
+        )
     }
 
     fn ordered(&self, id: &LineId) -> Option<(Time, &crate::ids::PackageLabel)> {
@@ -432,10 +398,7 @@ impl Agent {
     // ---- from the probe to the result -----------------------------------------------------------------------------
 
     fn probed(&mut self, id: &LineId, found: Result<Found, Trouble>, now: Time, chance: u64) {
-        let downgrade = self
-            .jobs
-            .get(&id.job)
-            .is_some_and(|known| known.job.allow_downgrade);
+        let downgrade = self.jobs.get(&id.job).is_some_and(|known| known.job.allow_downgrade);
         let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Probing) else {
             return;
         };
@@ -446,11 +409,7 @@ impl Agent {
                 // The start that nobody saw end did its work: this attempt is done, and its check has just been made.
                 self.end(
                     id,
-                    Outcome::with(
-                        State::Done,
-                        "probe",
-                        "installed; its end was found after a restart",
-                    ),
+                    Outcome::with(State::Done, "probe", "installed; its end was found after a restart"),
                     now,
                 );
             }
@@ -476,11 +435,7 @@ impl Agent {
     }
 
     fn obtained(&mut self, id: &LineId, result: Result<(), Trouble>, now: Time, chance: u64) {
-        let Some(line) = self
-            .lines
-            .get_mut(id)
-            .filter(|line| line.stage == Stage::Obtaining)
-        else {
+        let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Obtaining) else {
             return;
         };
         if let Err(trouble) = result {
@@ -501,11 +456,7 @@ impl Agent {
     }
 
     fn not_started(&mut self, id: &LineId, trouble: Trouble, now: Time, chance: u64) {
-        let Some(line) = self
-            .lines
-            .get_mut(id)
-            .filter(|line| line.stage == Stage::Installing)
-        else {
+        let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Installing) else {
             return;
         };
         line.starts = line.starts.saturating_sub(1);
@@ -514,36 +465,21 @@ impl Agent {
     }
 
     fn exited(&mut self, id: &LineId, exit: Exit, now: Time, chance: u64) {
-        let Some(line) = self
-            .lines
-            .get_mut(id)
-            .filter(|line| line.stage == Stage::Installing)
-        else {
+        let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Installing) else {
             return;
         };
         line.stage = Stage::Checking;
         line.exit_code = exit.code;
         line.tail.clone_from(&exit.tail);
         let starts = line.starts;
-        self.journal(
-            id,
-            Kind::Exited {
-                ok: exit.ok,
-                code: exit.code,
-            },
-            now,
-        );
+        self.journal(id, Kind::Exited { ok: exit.ok, code: exit.code }, now);
         if exit.ok {
             self.step.effects.push(Effect::Check(id.clone()));
             return;
         }
         if starts <= exit.retries {
             let text = format!("{} (try {starts} of {})", exit.text, exit.retries + 1);
-            let trouble = Trouble {
-                code: Code::InstallerRetry,
-                system: self.name.clone(),
-                text,
-            };
+            let trouble = Trouble { code: Code::InstallerRetry, system: self.name.clone(), text };
             return self.wait(id, trouble, now, chance);
         }
         let outcome = Outcome {
@@ -563,23 +499,11 @@ impl Agent {
             Ok(()) => Outcome::with(State::Done, "check", ""),
             Err(text) => Outcome::failed(FailClass::Installer, "check", &text),
         };
-        self.end(
-            id,
-            Outcome {
-                exit_code,
-                tail,
-                ..outcome
-            },
-            now,
-        );
+        self.end(id, Outcome { exit_code, tail, ..outcome }, now);
     }
 
     fn recovered(&mut self, id: &LineId, evidence: Evidence, now: Time, chance: u64) {
-        let Some(line) = self
-            .lines
-            .get_mut(id)
-            .filter(|line| line.stage == Stage::Installing)
-        else {
+        let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Installing) else {
             return;
         };
         match evidence {
@@ -614,11 +538,7 @@ impl Agent {
         self.miss(now);
         self.forget(now);
         self.start_next(now);
-        if self
-            .step
-            .writes
-            .iter()
-            .any(|write| matches!(write, Write::Journal(Entry { report: Some(_), .. })))
+        if self.step.writes.iter().any(|write| matches!(write, Write::Journal(Entry { report: Some(_), .. })))
         {
             self.step.effects.push(Effect::Send);
         }
@@ -627,11 +547,7 @@ impl Agent {
 
     fn miss(&mut self, now: Time) {
         let late = |line: &AgentLine| {
-            line.is_unbegun()
-                && self
-                    .jobs
-                    .get(&line.id.job)
-                    .is_some_and(|known| known.job.until <= now)
+            line.is_unbegun() && self.jobs.get(&line.id.job).is_some_and(|known| known.job.until <= now)
         };
         for id in self.ids(late) {
             let last = self
@@ -651,11 +567,7 @@ impl Agent {
             .values()
             .filter(|known| forgotten_at(&known.job) <= now)
             .map(|known| known.job.key.clone())
-            .filter(|key| {
-                self.lines
-                    .values()
-                    .all(|line| line.id.job != *key || line.stage.is_end())
-            })
+            .filter(|key| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end()))
             .collect();
         for key in over {
             self.jobs.remove(&key);
@@ -669,15 +581,11 @@ impl Agent {
             return;
         }
         let mut ready: Vec<(Time, LineId)> = Vec::new();
-        for line in self
-            .lines
-            .values()
-            .filter(|line| line.stage == Stage::Waiting && line.next_try <= now)
-        {
-            if let Some(known) = self.jobs.get(&line.id.job) {
-                if known.job.starts() <= now {
-                    ready.push((known.job.starts(), line.id.clone()));
-                }
+        for line in self.lines.values().filter(|line| line.stage == Stage::Waiting && line.next_try <= now) {
+            if let Some(known) = self.jobs.get(&line.id.job)
+                && known.job.starts() <= now
+            {
+                ready.push((known.job.starts(), line.id.clone()));
             }
         }
         ready.sort();
@@ -701,11 +609,7 @@ impl Agent {
     /// What the packages before it in its job say: they come in order, and one that did not install holds the rest up.
     fn before(&self, id: &LineId) -> Before {
         let mut verdict = Before::Clear;
-        for line in self
-            .lines
-            .values()
-            .filter(|line| line.id.job == id.job && line.id.place < id.place)
-        {
+        for line in self.lines.values().filter(|line| line.id.job == id.job && line.id.place < id.place) {
             match &line.stage {
                 Stage::Ended(outcome) if outcome.end.ended_well() => {}
                 Stage::Ended(outcome) => {
@@ -731,11 +635,7 @@ impl Agent {
         line.next_try = Time(now.0.saturating_add(pause));
         let clear = clear_of(trouble.code);
         let next = NextTry::At(line.next_try);
-        let since = line
-            .reason
-            .as_ref()
-            .filter(|old| old.code() == trouble.code)
-            .map_or(now, Reason::since);
+        let since = line.reason.as_ref().filter(|old| old.code() == trouble.code).map_or(now, Reason::since);
         let reason = Reason::new(trouble.code, &trouble.system, since, next, clear, &trouble.text);
         let news = !line.reason.as_ref().is_some_and(|old| old.same_as(&reason));
         line.reason = Some(reason.clone());
@@ -766,19 +666,13 @@ impl Agent {
             self.reported += 1;
             self.reported
         });
-        let entry = Entry {
-            report,
-            at: now,
-            line: id.clone(),
-            attempt: line.attempt,
-            kind,
-        };
+        let entry = Entry { report, at: now, line: id.clone(), attempt: line.attempt, kind };
         self.step.writes.push(Write::Journal(entry));
     }
 
     /// The event a report was made of, for tests of what was said.
     #[cfg(test)]
-    fn events(step: &Step) -> Vec<LineEvent> {
+    fn events(step: &Step) -> Vec<crate::report::LineEvent> {
         step.writes
             .iter()
             .filter_map(|write| match write {
