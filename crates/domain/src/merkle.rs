@@ -227,7 +227,7 @@ mod tests {
             |s: &mut Slice| s.start = 4,
             |s: &mut Slice| s.leaves.clear(),
             |s: &mut Slice| s.siblings.push([0; 32]),
-            |s: &mut Slice| drop(s.siblings.pop()),
+            |s: &mut Slice| s.siblings.truncate(1),
             |s: &mut Slice| s.start = u32::MAX,
             |s: &mut Slice| s.size = u32::MAX,
         ] {
