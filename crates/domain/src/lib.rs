@@ -1,1 +1,38 @@
-//! Placeholder while the skeleton is laid.
+//! What Packhorse decides, without doing any of it.
+//!
+//! No IO, no clock, no async, no serde, no chance: every function takes what it needs (`now` included) and answers what
+//! should be written, sent and done. `server` and `client` execute the answers; `sim` runs the very same functions over a
+//! store double. Where a rule comes from the design, its section is named.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | [`ids`], [`time`], [`version`] | names, ids, instants, the order of versions |
+//! | [`job`] | what a job asks, its revisions, whom its destination clauses mean |
+//! | [`merkle`] | proofs that a host is in a signed list |
+//! | [`instruction`] | the one table of states |
+//! | [`reason`] | the closed list of reasons why something waits |
+//! | [`report`] | what systems say upwards |
+//! | [`feed`], [`outbox`] | numbered orders down, numbered reports up |
+//! | [`ingest`] | what a system does with reports from below |
+//! | [`planner`] | one job × one direct lower system → the order for it |
+//! | [`agent`] | the client: from an order to a result, through every restart |
+//! | [`lease`] | keeping time of a relay's copies |
+//! | [`fetch`] | which chunks to ask for next |
+//! | [`twins`] | one machine or two under one name |
+
+pub mod agent;
+pub mod feed;
+pub mod fetch;
+pub mod ids;
+pub mod ingest;
+pub mod instruction;
+pub mod job;
+pub mod lease;
+pub mod merkle;
+pub mod outbox;
+pub mod planner;
+pub mod reason;
+pub mod report;
+pub mod time;
+pub mod twins;
+pub mod version;

@@ -84,20 +84,12 @@ impl Token {
     /// [`TokenError`] for another role, fingerprint or an overlong server; [`PkiError::Crypto`] without randomness.
     pub fn new(role: Role, ca_fingerprint: &str, server: Option<String>) -> Result<Self, NewTokenError> {
         check_role(role)?;
-        if server
-            .as_ref()
-            .is_some_and(|server| server.len() > MAX_SERVER_BYTES)
-        {
+        if server.as_ref().is_some_and(|server| server.len() > MAX_SERVER_BYTES) {
             return Err(TokenError::ServerTooLong.into());
         }
         let ca_fingerprint =
             from_hex(ca_fingerprint).ok_or(TokenError::Damaged("the fingerprint is not SHA-256"))?;
-        Ok(Self {
-            secret: crate::pki::random()?,
-            role,
-            ca_fingerprint,
-            server,
-        })
+        Ok(Self { secret: crate::pki::random()?, role, ca_fingerprint, server })
     }
 
     /// Reads a token; white space around it is ignored.
@@ -167,11 +159,7 @@ impl Token {
             return Err(TokenError::Damaged("something follows its end"));
         }
         check_role(fields.role)?;
-        if fields
-            .server
-            .as_ref()
-            .is_some_and(|server| server.len() > MAX_SERVER_BYTES)
-        {
+        if fields.server.as_ref().is_some_and(|server| server.len() > MAX_SERVER_BYTES) {
             return Err(TokenError::ServerTooLong);
         }
         Ok(Self {
@@ -217,14 +205,8 @@ fn not_ours(text: &str) -> TokenError {
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|c| c.to_digit(16).map(|d| d as u8))
-        .collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect();
+    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     if digits.len() != 64 {
         return None;
     }
@@ -257,23 +239,14 @@ mod tests {
         assert_eq!(Token::parse("hello").unwrap_err(), TokenError::NotAToken);
         assert_eq!(Token::parse("phj2.AAAA").unwrap_err(), TokenError::OtherVersion);
         for cut in [PREFIX.len(), text.len() / 2, text.len() - 1] {
-            assert!(
-                matches!(Token::parse(&text[..cut]), Err(TokenError::Damaged(_))),
-                "cut at {cut}"
-            );
+            assert!(matches!(Token::parse(&text[..cut]), Err(TokenError::Damaged(_))), "cut at {cut}");
         }
-        assert!(matches!(
-            Token::parse(&format!("{text}AAAA")),
-            Err(TokenError::Damaged(_))
-        ));
+        assert!(matches!(Token::parse(&format!("{text}AAAA")), Err(TokenError::Damaged(_))));
         assert!(matches!(
             Token::parse(&format!("{PREFIX}{}", "A".repeat(4000))),
             Err(TokenError::Damaged(_))
         ));
-        assert!(matches!(
-            Token::parse(&format!("{PREFIX}ü")),
-            Err(TokenError::Damaged(_))
-        ));
+        assert!(matches!(Token::parse(&format!("{PREFIX}ü")), Err(TokenError::Damaged(_))));
     }
 
     #[test]
@@ -287,10 +260,7 @@ mod tests {
     fn debug_hides_the_secret() {
         let token = sample();
         let shown = format!("{token:?}");
-        assert!(
-            !shown.contains("secret") && !shown.contains(&crate::pki::hex(token.secret())),
-            "{shown}"
-        );
+        assert!(!shown.contains("secret") && !shown.contains(&crate::pki::hex(token.secret())), "{shown}");
         assert!(!shown.contains(&format!("{:?}", token.secret())), "{shown}");
     }
 }

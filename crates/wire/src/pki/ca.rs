@@ -76,9 +76,7 @@ pub struct Ca {
 
 impl fmt::Debug for Ca {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ca")
-            .field("fingerprint", &self.cert.fingerprint())
-            .finish_non_exhaustive()
+        f.debug_struct("Ca").field("fingerprint", &self.cert.fingerprint()).finish_non_exhaustive()
     }
 }
 
@@ -103,10 +101,8 @@ impl Ca {
     /// # Errors
     /// [`PkiError::Pem`], [`PkiError::Certificate`]; [`PkiError::OtherKey`] when the two do not belong together.
     pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Self, PkiError> {
-        let key = KeyPair::from_pem(key_pem).map_err(|error| PkiError::Pem {
-            kind: "private key",
-            why: error.to_string(),
-        })?;
+        let key = KeyPair::from_pem(key_pem)
+            .map_err(|error| PkiError::Pem { kind: "private key", why: error.to_string() })?;
         Self::from_parts(CaCert::from_pem(cert_pem)?, key)
     }
 
@@ -158,10 +154,7 @@ impl Ca {
         request.params = leaf_params(identity, usage, not_before, lifetime)?;
         let cert = request.signed_by(&self.issuer)?;
         let chain_pem = format!("{}{}", ensure_newline(cert.pem()), self.cert.to_pem());
-        Ok(Issued {
-            chain_pem,
-            info: CertInfo::from_der(cert.der())?,
-        })
+        Ok(Issued { chain_pem, info: CertInfo::from_der(cert.der())? })
     }
 
     fn from_parts(cert: CaCert, key: KeyPair) -> Result<Self, PkiError> {
@@ -203,22 +196,14 @@ fn leaf_params(
     match (identity.role.listens(), usage) {
         (false, Usage::Client) => {}
         (true, Usage::Server { addresses }) => {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
             params.subject_alt_names.extend(address_names(addresses)?);
         }
         (true, Usage::Client) => {
-            return Err(PkiError::Usage {
-                role: identity.role.as_str(),
-                needed: "listening",
-            });
+            return Err(PkiError::Usage { role: identity.role.as_str(), needed: "listening" });
         }
         (false, Usage::Server { .. }) => {
-            return Err(PkiError::Usage {
-                role: identity.role.as_str(),
-                needed: "calling only",
-            });
+            return Err(PkiError::Usage { role: identity.role.as_str(), needed: "calling only" });
         }
     }
     Ok(params)
@@ -226,10 +211,7 @@ fn leaf_params(
 
 fn address_names(addresses: &[String]) -> Result<Vec<SanType>, PkiError> {
     if addresses.len() > MAX_ADDRESSES {
-        return Err(PkiError::Address(format!(
-            "{} addresses, at most {MAX_ADDRESSES}",
-            addresses.len()
-        )));
+        return Err(PkiError::Address(format!("{} addresses, at most {MAX_ADDRESSES}", addresses.len())));
     }
     addresses.iter().map(|address| address_name(address)).collect()
 }
@@ -241,9 +223,7 @@ fn address_name(address: &str) -> Result<SanType, PkiError> {
     }
     let fits = !address.is_empty()
         && address.len() <= 253
-        && address
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        && address.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if !fits {
         return Err(bad());
     }

@@ -30,13 +30,9 @@ impl CaCert {
     pub fn from_der(der: &[u8]) -> Result<Self, PkiError> {
         let parsed = parse(der)?;
         if !parsed.is_ca() {
-            return Err(PkiError::Certificate(
-                "it is not a certificate authority's".into(),
-            ));
+            return Err(PkiError::Certificate("it is not a certificate authority's".into()));
         }
-        Ok(Self {
-            der: CertificateDer::from(der.to_vec()),
-        })
+        Ok(Self { der: CertificateDer::from(der.to_vec()) })
     }
 
     /// Takes the authority's certificate in PEM.
@@ -137,10 +133,7 @@ impl CertInfo {
 /// # Errors
 /// [`PkiError::Pem`].
 pub fn chain_from_pem(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
-    let bad = |why: String| PkiError::Pem {
-        kind: "certificate chain",
-        why,
-    };
+    let bad = |why: String| PkiError::Pem { kind: "certificate chain", why };
     if pem.len() > MAX_PEM_BYTES {
         return Err(bad(format!("longer than {MAX_PEM_BYTES} bytes")));
     }
@@ -160,10 +153,7 @@ pub(super) fn single_from_pem(pem: &str) -> Result<CertificateDer<'static>, PkiE
     let mut chain = chain_from_pem(pem)?;
     match (chain.pop(), chain.is_empty()) {
         (Some(der), true) => Ok(der),
-        _ => Err(PkiError::Pem {
-            kind: "certificate",
-            why: "exactly one was expected".into(),
-        }),
+        _ => Err(PkiError::Pem { kind: "certificate", why: "exactly one was expected".into() }),
     }
 }
 

@@ -28,26 +28,16 @@ pub fn write_public(path: &Path, text: &str) -> Result<(), PkiError> {
 
 /// Reads a key or certificate file of at most 64 KiB.
 pub(super) fn read_text(path: &Path) -> Result<String, PkiError> {
-    let fail = |source| PkiError::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source| PkiError::File { action: "read", path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(fail)?.len();
     if length > MAX_FILE_BYTES {
-        return Err(fail(std::io::Error::other(
-            "larger than any key or certificate file",
-        )));
+        return Err(fail(std::io::Error::other("larger than any key or certificate file")));
     }
     fs::read_to_string(path).map_err(fail)
 }
 
 fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
-    let fail = |source| PkiError::File {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source| PkiError::File { action: "write", path: path.to_owned(), source };
     let beside = beside(path);
     let written = write_new(&beside, text, mode).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
@@ -70,11 +60,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -25,9 +25,7 @@ impl HostKey {
     /// # Errors
     /// [`PkiError::Crypto`].
     pub fn generate() -> Result<Self, PkiError> {
-        Ok(Self {
-            key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
-        })
+        Ok(Self { key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)? })
     }
 
     /// Reads a key from PEM (PKCS #8).
@@ -35,10 +33,7 @@ impl HostKey {
     /// # Errors
     /// [`PkiError::Pem`], also for a key of another kind than ECDSA P-256.
     pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
-        let bad = |why: String| PkiError::Pem {
-            kind: "private key",
-            why,
-        };
+        let bad = |why: String| PkiError::Pem { kind: "private key", why };
         let key = KeyPair::from_pem(pem).map_err(|error| bad(error.to_string()))?;
         if !key.is_compatible(&PKCS_ECDSA_P256_SHA256) {
             return Err(bad("its kind is not ECDSA P-256".into()));

@@ -30,13 +30,7 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [
-        Role::Server,
-        Role::Relay,
-        Role::Client,
-        Role::Admin,
-        Role::RelayAdmin,
-    ];
+    pub const ALL: [Role; 5] = [Role::Server, Role::Relay, Role::Client, Role::Admin, Role::RelayAdmin];
 
     /// The word used in certificates, tokens and messages.
     pub fn as_str(self) -> &'static str {
@@ -85,10 +79,7 @@ pub struct CertIdentity {
 impl CertIdentity {
     /// The identity as the URI that goes into a certificate.
     pub fn to_uri(&self) -> String {
-        format!(
-            "{SCHEME}{}/{}/{}?gen={}",
-            self.role, self.id, self.name, self.generation
-        )
+        format!("{SCHEME}{}/{}/{}?gen={}", self.role, self.id, self.name, self.generation)
     }
 
     /// Reads the URI form back; only the exact form that [`CertIdentity::to_uri`] writes is accepted.
@@ -97,18 +88,12 @@ impl CertIdentity {
     /// [`PkiError::Identity`] with the part that is wrong.
     pub fn parse_uri(uri: &str) -> Result<Self, PkiError> {
         let identity = split_uri(uri).ok_or_else(|| {
-            PkiError::Identity(format!(
-                "{:?} is not packhorse://ROLE/ID/NAME?gen=N",
-                shortened(uri)
-            ))
+            PkiError::Identity(format!("{:?} is not packhorse://ROLE/ID/NAME?gen=N", shortened(uri)))
         })?;
         identity.check()?;
         // One spelling each: `gen=01` or a stray separator would otherwise be a second name for the same host.
         if identity.to_uri() != uri {
-            return Err(PkiError::Identity(format!(
-                "{:?} is not in canonical form",
-                shortened(uri)
-            )));
+            return Err(PkiError::Identity(format!("{:?} is not in canonical form", shortened(uri))));
         }
         Ok(identity)
     }
@@ -120,9 +105,7 @@ impl CertIdentity {
     pub fn check(&self) -> Result<(), PkiError> {
         if !is_id(&self.id) {
             let id = shortened(&self.id);
-            return Err(PkiError::Identity(format!(
-                "id {id:?} is not 32 lower-case hex digits"
-            )));
+            return Err(PkiError::Identity(format!("id {id:?} is not 32 lower-case hex digits")));
         }
         check_name(&self.name)
     }
@@ -140,12 +123,7 @@ fn split_uri(uri: &str) -> Option<CertIdentity> {
     let role = Role::from_word(parts.next()?)?;
     let id = parts.next()?.to_owned();
     let name = parts.next()?.to_owned();
-    Some(CertIdentity {
-        role,
-        id,
-        name,
-        generation: generation.parse().ok()?,
-    })
+    Some(CertIdentity { role, id, name, generation: generation.parse().ok()? })
 }
 
 fn is_id(id: &str) -> bool {
@@ -163,18 +141,12 @@ pub fn check_name(name: &str) -> Result<(), PkiError> {
         "it is longer than 63 characters"
     } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         "it must begin with a letter or digit"
-    } else if !name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    {
+    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
         "only letters, digits, '.', '_' and '-' are allowed"
     } else {
         return Ok(());
     };
-    Err(PkiError::Name {
-        name: shortened(name),
-        why,
-    })
+    Err(PkiError::Name { name: shortened(name), why })
 }
 
 /// A new random id: 16 bytes from the operating system as 32 lower-case hex digits.
@@ -196,10 +168,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], PkiError> {
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// At most 80 characters of text from outside, for an error message.
@@ -223,10 +192,7 @@ mod tests {
     #[test]
     fn uri_is_read_back() {
         let uri = sample().to_uri();
-        assert_eq!(
-            uri,
-            "packhorse://relay-admin/0123456789abcdef0123456789abcdef/osaka?gen=7"
-        );
+        assert_eq!(uri, "packhorse://relay-admin/0123456789abcdef0123456789abcdef/osaka?gen=7");
         assert_eq!(CertIdentity::parse_uri(&uri).unwrap(), sample());
     }
 

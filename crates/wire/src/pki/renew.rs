@@ -14,10 +14,7 @@ const DOMAIN: &[u8] = b"packhorse renew v1\0";
 
 /// Whether a certificate should be renewed now: two thirds of its life are over.
 pub fn renew_due(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> bool {
-    let life_secs = not_after
-        .as_second()
-        .saturating_sub(not_before.as_second())
-        .max(0);
+    let life_secs = not_after.as_second().saturating_sub(not_before.as_second()).max(0);
     let age_secs = now.as_second().saturating_sub(not_before.as_second());
     age_secs >= life_secs / 3 * 2 + life_secs % 3 * 2 / 3
 }
@@ -39,9 +36,7 @@ pub struct RenewProof {
 
 impl fmt::Debug for RenewProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RenewProof")
-            .field("old_cert_pem", &self.old_cert_pem)
-            .finish_non_exhaustive()
+        f.debug_struct("RenewProof").field("old_cert_pem", &self.old_cert_pem).finish_non_exhaustive()
     }
 }
 
@@ -54,11 +49,7 @@ impl RenewProof {
         let chain = chain_from_pem(old_chain_pem)?;
         let leaf = chain.first().ok_or(PkiError::NotOurs)?;
         let signature = old_key.sign(&message(&csr_pem, leaf))?;
-        Ok(Self {
-            csr_pem,
-            old_cert_pem: super::cert::pem_text("CERTIFICATE", leaf),
-            signature,
-        })
+        Ok(Self { csr_pem, old_cert_pem: super::cert::pem_text("CERTIFICATE", leaf), signature })
     }
 }
 
@@ -92,14 +83,9 @@ mod tests {
     #[test]
     fn due_at_two_thirds() {
         let at = |secs| Timestamp::from_second(secs).unwrap();
-        for (now, due) in [
-            (999, false),
-            (1000, false),
-            (1199, false),
-            (1200, true),
-            (1300, true),
-            (9999, true),
-        ] {
+        for (now, due) in
+            [(999, false), (1000, false), (1199, false), (1200, true), (1300, true), (9999, true)]
+        {
             assert_eq!(renew_due(at(1000), at(1300), at(now)), due, "at {now}");
         }
         assert!(renew_due(at(5), at(5), at(5)));

@@ -1,0 +1,397 @@
+//! The one table of states (design section 4). A state changes here and nowhere else; what the table does not know is a
+//! named refusal.
+
+use std::fmt;
+
+use crate::ids::{HostId, Incarnation, JobKey, PackageId};
+use crate::reason::Reason;
+use crate::report::{LineEvent, LineReport, Outcome};
+use crate::time::Time;
+
+/// The state of an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Written down, not planned yet.
+    Registered,
+    /// Planned; something has to happen first, and the reason says what.
+    Waiting,
+    /// The host's own higher system, a relay, keeps the package.
+    AtRelay,
+    /// The host has the package, whole and verified.
+    Delivered,
+    /// INTENT is durable at the host: begun.
+    Installing,
+    /// The host restarts to finish.
+    Restarting,
+    /// The installer ended well and the package's check holds.
+    Done,
+    /// What is installed is this package, and its check holds.
+    AlreadyInstalled,
+    /// A condition does not hold at the host.
+    NotApplicable,
+    /// It did not work.
+    Failed,
+    /// Cancelled before it began.
+    Cancelled,
+    /// Not begun by `--until`.
+    Missed,
+    /// A newer job for the same package took its place before it began.
+    Superseded,
+}
+
+impl State {
+    /// All states, for tables and tests.
+    pub const ALL: [State; 13] = [
+        State::Registered,
+        State::Waiting,
+        State::AtRelay,
+        State::Delivered,
+        State::Installing,
+        State::Restarting,
+        State::Done,
+        State::AlreadyInstalled,
+        State::NotApplicable,
+        State::Failed,
+        State::Cancelled,
+        State::Missed,
+        State::Superseded,
+    ];
+
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Registered => "registered",
+            State::Waiting => "waiting",
+            State::AtRelay => "at_relay",
+            State::Delivered => "delivered",
+            State::Installing => "installing",
+            State::Restarting => "restarting",
+            State::Done => "done",
+            State::AlreadyInstalled => "already_installed",
+            State::NotApplicable => "not_applicable",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+            State::Missed => "missed",
+            State::Superseded => "superseded",
+        }
+    }
+
+    /// The state of a word.
+    pub fn parse(word: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether an attempt ends in it.
+    pub fn is_end(self) -> bool {
+        self >= State::Done
+    }
+
+    /// Whether INTENT is durable at the host.
+    pub fn has_begun(self) -> bool {
+        matches!(self, State::Installing | State::Restarting | State::Done)
+    }
+
+    /// "Ended well" as in design section 4.
+    pub fn ended_well(self) -> bool {
+        matches!(self, State::Done | State::AlreadyInstalled | State::NotApplicable | State::Superseded)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What happens to an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Its order was planned for a lower system.
+    Planned,
+    /// The host's own higher system keeps the package now.
+    ReachedRelay,
+    /// The host says why it waits.
+    Waits,
+    /// The host has the package.
+    Delivered,
+    /// INTENT is durable.
+    Begun,
+    /// The attempt ended, in this state.
+    Ended(State),
+    /// The next attempt.
+    Retried,
+}
+
+/// A transition that the table does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The state it was in.
+    pub state: State,
+    /// What was to happen.
+    pub event: Event,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' does not follow '{}'", event_word(self.event), self.state)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+fn event_word(event: Event) -> &'static str {
+    match event {
+        Event::Planned => "planned",
+        Event::ReachedRelay => "reached relay",
+        Event::Waits => "waits",
+        Event::Delivered => "delivered",
+        Event::Begun => "begun",
+        Event::Ended(state) => state.as_str(),
+        Event::Retried => "retried",
+    }
+}
+
+/// The table.
+///
+/// # Errors
+/// The transition is not in it.
+pub fn next(state: State, event: Event) -> Result<State, Refused> {
+    use State::{AtRelay, Delivered, Installing, Registered, Restarting, Waiting};
+    Ok(match (state, event) {
+        (Registered | Waiting, Event::Planned) => Waiting,
+        (Registered | Waiting | AtRelay, Event::ReachedRelay) => AtRelay,
+        (Registered | Waiting, Event::Waits) => Waiting,
+        (AtRelay | Delivered, Event::Waits) => state,
+        // An installer that failed and may be tried again: the host waits with the package in hand.
+        (Installing | Restarting, Event::Waits) => Delivered,
+        (Registered | Waiting | AtRelay | Delivered, Event::Delivered) => Delivered,
+        (Registered | Waiting | AtRelay | Delivered | Installing | Restarting, Event::Begun) => Installing,
+        (from, Event::Ended(to)) if !from.is_end() && to.is_end() => to,
+        (from, Event::Retried) if from.is_end() => Waiting,
+        (state, event) => return Err(Refused { state, event }),
+    })
+}
+
+/// What a higher system decides about a line that, as far as it knows, has not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The job was cancelled.
+    Cancelled,
+    /// `--until` passed.
+    Missed,
+    /// A newer job took its place.
+    Superseded,
+}
+
+impl Verdict {
+    /// The end it stands for.
+    pub fn end(self) -> State {
+        match self {
+            Verdict::Cancelled => State::Cancelled,
+            Verdict::Missed => State::Missed,
+            Verdict::Superseded => State::Superseded,
+        }
+    }
+
+    /// The verdict of an end's word.
+    pub fn parse(word: &str) -> Option<Verdict> {
+        [Verdict::Cancelled, Verdict::Missed, Verdict::Superseded]
+            .into_iter()
+            .find(|v| v.end().as_str() == word)
+    }
+}
+
+/// One package for one host of one job.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineKey {
+    /// The job.
+    pub job: JobKey,
+    /// The package.
+    pub package: PackageId,
+    /// The host.
+    pub host: HostId,
+}
+
+/// An instruction as a server or relay knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The attempt it is in, from 1: the job's round that named the host last.
+    pub attempt: u32,
+    /// By what hosts and relays reported.
+    pub state: State,
+    /// In this state since then.
+    pub since: Time,
+    /// The newest report of the host that is in it.
+    pub seen: Option<(Incarnation, u64)>,
+    /// What a higher system decided, and when.
+    pub verdict: Option<(Verdict, Time)>,
+    /// The host's own word on why it waits.
+    pub reason: Option<Reason>,
+    /// How the attempt ended, in the host's words.
+    pub outcome: Option<Outcome>,
+}
+
+/// What became of a report about a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The line changed.
+    Changed,
+    /// It is in already.
+    Repeat,
+    /// It belongs to an attempt that is over: of interest to the history only.
+    Old,
+    /// The table refuses it.
+    Refused(Refused),
+}
+
+impl Line {
+    /// A new line.
+    pub fn new(attempt: u32, now: Time) -> Line {
+        Line {
+            attempt,
+            state: State::Waiting,
+            since: now,
+            seen: None,
+            verdict: None,
+            reason: None,
+            outcome: None,
+        }
+    }
+
+    /// The state to show: the host's own events outrank a verdict; a verdict stands while the host has not begun.
+    pub fn shown(&self) -> State {
+        match self.verdict {
+            Some((verdict, _)) if !self.state.is_end() && !self.state.has_begun() => verdict.end(),
+            _ => self.state,
+        }
+    }
+
+    /// Takes in what the host reported.
+    pub fn apply(&mut self, incarnation: Incarnation, no: u64, at: Time, report: &LineReport) -> Applied {
+        if matches!(self.seen, Some((seen, newest)) if seen == incarnation && no <= newest) {
+            return Applied::Repeat;
+        }
+        if report.attempt < self.attempt {
+            return Applied::Old;
+        }
+        if report.attempt > self.attempt {
+            *self = Line { seen: self.seen, ..Line::new(report.attempt, at) };
+        }
+        let event = match &report.event {
+            LineEvent::Waits(_) => Event::Waits,
+            LineEvent::Delivered => Event::Delivered,
+            LineEvent::Begun => Event::Begun,
+            LineEvent::Ended(outcome) => Event::Ended(outcome.end),
+        };
+        match next(self.state, event) {
+            Err(refused) => return Applied::Refused(refused),
+            Ok(state) if state != self.state => (self.state, self.since) = (state, at),
+            Ok(_) => {}
+        }
+        self.seen = Some((incarnation, no));
+        self.reason = None;
+        match &report.event {
+            LineEvent::Waits(reason) => self.reason = Some(reason.clone()),
+            LineEvent::Ended(outcome) => self.outcome = Some(outcome.clone()),
+            LineEvent::Delivered | LineEvent::Begun => {}
+        }
+        Applied::Changed
+    }
+
+    /// A higher system's verdict; answers whether the line changed. Not for lines that have ended or begun.
+    pub fn judge(&mut self, verdict: Verdict, now: Time) -> bool {
+        let open = !self.state.is_end() && !self.state.has_begun() && self.verdict.is_none();
+        if open {
+            self.verdict = Some((verdict, now));
+        }
+        open
+    }
+
+    /// The next attempt of a line that has ended.
+    ///
+    /// # Errors
+    /// It has not ended.
+    pub fn retry(&mut self, attempt: u32, now: Time) -> Result<(), Refused> {
+        next(self.shown(), Event::Retried)?;
+        *self = Line { seen: self.seen, ..Line::new(attempt, now) };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(attempt: u32, event: LineEvent) -> LineReport {
+        LineReport { job: JobKey::server(1, 1), package: PackageId([1; 32]), attempt, event }
+    }
+
+    fn ended(end: State) -> LineEvent {
+        LineEvent::Ended(Outcome::plain(end))
+    }
+
+    #[test]
+    fn words_go_both_ways() {
+        for state in State::ALL {
+            assert_eq!(State::parse(state.as_str()), Some(state));
+        }
+    }
+
+    #[test]
+    fn ends_are_ends() {
+        for from in State::ALL.into_iter().filter(|s| s.is_end()) {
+            for event in [Event::Planned, Event::ReachedRelay, Event::Waits, Event::Delivered, Event::Begun] {
+                assert_eq!(next(from, event), Err(Refused { state: from, event }));
+            }
+            for to in State::ALL {
+                assert!(next(from, Event::Ended(to)).is_err());
+            }
+            assert_eq!(next(from, Event::Retried), Ok(State::Waiting));
+        }
+        for from in State::ALL.into_iter().filter(|s| !s.is_end()) {
+            assert!(next(from, Event::Retried).is_err());
+            for to in State::ALL {
+                assert_eq!(next(from, Event::Ended(to)).is_ok(), to.is_end());
+            }
+        }
+    }
+
+    #[test]
+    fn repeats_and_old_attempts_change_nothing() {
+        let run = Incarnation(1);
+        let mut line = Line::new(2, Time(0));
+        assert_eq!(line.apply(run, 4, Time(1), &report(2, LineEvent::Delivered)), Applied::Changed);
+        let before = line.clone();
+        assert_eq!(line.apply(run, 4, Time(2), &report(2, LineEvent::Delivered)), Applied::Repeat);
+        assert_eq!(line.apply(run, 5, Time(2), &report(1, ended(State::Failed))), Applied::Old);
+        assert_eq!(line, before);
+        assert_eq!(line.apply(run, 6, Time(3), &report(2, ended(State::Done))), Applied::Changed);
+        assert!(matches!(line.apply(run, 7, Time(4), &report(2, LineEvent::Begun)), Applied::Refused(_)));
+        assert_eq!(line.shown(), State::Done);
+    }
+
+    #[test]
+    fn the_hosts_own_word_outranks_a_verdict() {
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        assert!(line.judge(Verdict::Cancelled, Time(1)));
+        assert!(!line.judge(Verdict::Missed, Time(2)));
+        assert_eq!(line.shown(), State::Cancelled);
+        line.apply(run, 1, Time(3), &report(1, LineEvent::Begun));
+        assert_eq!(line.shown(), State::Installing);
+        line.apply(run, 2, Time(4), &report(1, ended(State::Done)));
+        assert_eq!((line.shown(), line.verdict), (State::Done, Some((Verdict::Cancelled, Time(1)))));
+    }
+
+    #[test]
+    fn a_later_attempt_starts_clean() {
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        assert!(line.retry(2, Time(1)).is_err());
+        line.apply(run, 1, Time(1), &report(1, ended(State::Failed)));
+        assert_eq!(line.retry(2, Time(2)), Ok(()));
+        assert_eq!((line.state, line.attempt, line.outcome.clone()), (State::Waiting, 2, None));
+        line.apply(run, 2, Time(3), &report(3, LineEvent::Delivered));
+        assert_eq!((line.state, line.attempt), (State::Delivered, 3));
+    }
+}

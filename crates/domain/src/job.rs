@@ -1,0 +1,385 @@
+//! What a job asks: who gets what, how and when. Signed by its issuer, in revisions; every change of intent is a new one.
+
+use std::fmt;
+
+use crate::ids::{HostId, JobKey, PackageId, PackageLabel};
+use crate::merkle::{Hash, Slice};
+use crate::time::Time;
+
+/// A job without `--until` is valid this long (design section 4).
+pub const VALID_DAYS: i64 = 90;
+/// Most packages of one job.
+pub const PACKAGES_MAX: usize = 64;
+/// Most rounds (attempts) of one job.
+pub const ROUNDS_MAX: usize = 1000;
+/// Most destination clauses of one round.
+pub const CLAUSES_MAX: usize = 64;
+
+/// What is done with the packages. A job type is one variant here and one file that executes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobType {
+    /// Distributed and installed by the higher system's will.
+    Install,
+}
+
+impl JobType {
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobType::Install => "install",
+        }
+    }
+
+    /// The type of a word.
+    pub fn parse(word: &str) -> Option<JobType> {
+        (word == "install").then_some(JobType::Install)
+    }
+}
+
+/// What the issuer wants to become of the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// It goes on.
+    Open,
+    /// What has not begun does not begin.
+    Cancelled,
+}
+
+/// One package of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPackage {
+    /// Its identity.
+    pub id: PackageId,
+    /// Cabinet, name, version, generation.
+    pub label: PackageLabel,
+    /// Until when a relay promises to keep a copy that this job brought.
+    pub keep_until: Time,
+}
+
+/// A destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clause {
+    /// A list of hosts, of which only the Merkle root is signed.
+    Hosts {
+        /// The root over the list in route order.
+        root: Hash,
+        /// Hosts in it.
+        size: u32,
+    },
+    /// The clients under a relay, at any depth.
+    Below(HostId),
+    /// All clients.
+    All {
+        /// And the relays, as hosts.
+        relays: bool,
+    },
+}
+
+/// An attempt: whom the job asks for the n-th time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// From 1, rising by one.
+    pub attempt: u32,
+    /// When it was ordered; the later order for the same package supersedes.
+    pub ordered: Time,
+    /// For whom; any clause that fits will do.
+    pub to: Vec<Clause>,
+}
+
+/// A job in one revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Whose job.
+    pub key: JobKey,
+    /// From 1; a revision that is not newer than the newest known of the same job is refused.
+    pub revision: u64,
+    /// What is done.
+    pub job_type: JobType,
+    /// When it was registered.
+    pub created: Time,
+    /// With what, in this order.
+    pub packages: Vec<JobPackage>,
+    /// For whom, attempt by attempt.
+    pub rounds: Vec<Round>,
+    /// Not before.
+    pub at: Option<Time>,
+    /// What has not begun by then ends as missed.
+    pub until: Time,
+    /// Whether a version may go down.
+    pub allow_downgrade: bool,
+    /// Whether it goes on.
+    pub intent: Intent,
+}
+
+/// Why a job is not one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadJob {
+    /// Without packages, or with more than [`PACKAGES_MAX`].
+    Packages(usize),
+    /// The same package twice.
+    Twice(PackageLabel),
+    /// Without destination, or with too many rounds or clauses.
+    Rounds(usize),
+    /// `until` is not after `at` or the registration.
+    Until,
+    /// An issuer, epoch, number or revision of 0, or rounds that do not count up.
+    Numbers,
+}
+
+impl fmt::Display for BadJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadJob::Packages(n) => write!(f, "a job has 1 to {PACKAGES_MAX} packages, this one {n}"),
+            BadJob::Twice(label) => write!(f, "the job names {label} twice"),
+            BadJob::Rounds(n) => write!(
+                f,
+                "a job has 1 to {ROUNDS_MAX} rounds of 1 to {CLAUSES_MAX} destinations, this one {n}"
+            ),
+            BadJob::Until => f.write_str("the job's end is not after its start"),
+            BadJob::Numbers => f.write_str("the job's numbers do not count up from 1"),
+        }
+    }
+}
+
+impl std::error::Error for BadJob {}
+
+/// Which kind of host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HostRole {
+    /// A relay system, as a host.
+    Relay,
+    /// A client.
+    Client,
+}
+
+impl HostRole {
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HostRole::Relay => "relay",
+            HostRole::Client => "client",
+        }
+    }
+
+    /// The role of a word.
+    pub fn parse(word: &str) -> Option<HostRole> {
+        [HostRole::Relay, HostRole::Client].into_iter().find(|role| role.as_str() == word)
+    }
+}
+
+/// Where a host stands, as the managing server signed it: no relay can tell a host that it is below another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The host.
+    pub host: HostId,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: HostRole,
+    /// The relays above it, from the managing server down; a relay ends its own route.
+    pub route: Vec<HostId>,
+    /// A newer statement counts.
+    pub revision: u64,
+}
+
+impl Place {
+    /// Whether it is below `relay`, or is it.
+    pub fn is_below(&self, relay: &HostId) -> bool {
+        self.route.contains(relay)
+    }
+}
+
+/// A host's proof that a round's list names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The round.
+    pub attempt: u32,
+    /// A run of the list.
+    pub slice: Slice,
+}
+
+/// What a system does with an offered revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Newer than what is known: take it.
+    Take,
+    /// Known already.
+    Known,
+    /// Older than what is known: refused (rule 6).
+    Older,
+}
+
+/// Judges an offered revision against the newest known of the same job.
+pub fn gate(known: Option<u64>, offered: u64) -> Gate {
+    match known {
+        Some(known) if offered < known => Gate::Older,
+        Some(known) if offered == known => Gate::Known,
+        _ => Gate::Take,
+    }
+}
+
+impl Job {
+    /// Checks what a signature does not say.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn validate(&self) -> Result<(), BadJob> {
+        if self.packages.is_empty() || self.packages.len() > PACKAGES_MAX {
+            return Err(BadJob::Packages(self.packages.len()));
+        }
+        for (i, package) in self.packages.iter().enumerate() {
+            if self.packages[..i].iter().any(|other| other.id == package.id) {
+                return Err(BadJob::Twice(package.label.clone()));
+            }
+        }
+        let clauses = self.rounds.iter().map(|round| round.to.len());
+        if self.rounds.is_empty()
+            || self.rounds.len() > ROUNDS_MAX
+            || clauses.clone().any(|n| n == 0 || n > CLAUSES_MAX)
+        {
+            return Err(BadJob::Rounds(self.rounds.len()));
+        }
+        if self.until <= self.at.unwrap_or(self.created) {
+            return Err(BadJob::Until);
+        }
+        let counted = self.rounds.iter().zip(1..).all(|(round, n)| round.attempt == n);
+        if !counted
+            || self.key.number == 0
+            || self.key.epoch == 0
+            || self.revision == 0
+            || self.key.issuer.is_empty()
+        {
+            return Err(BadJob::Numbers);
+        }
+        Ok(())
+    }
+
+    /// When it starts.
+    pub fn starts(&self) -> Time {
+        self.at.unwrap_or(self.created)
+    }
+
+    /// The newest round that names the host of `place`: by a clause that speaks of where it stands, or by one of `proofs`.
+    pub fn round_for(&self, place: &Place, proofs: &[Proof]) -> Option<&Round> {
+        self.rounds
+            .iter()
+            .rev()
+            .find(|round| round.to.iter().any(|clause| fits(clause, round.attempt, place, proofs)))
+    }
+
+    /// The round that names by where a host stands, for hosts that no list names.
+    pub fn round_by_place(&self, place: &Place) -> Option<&Round> {
+        self.round_for(place, &[])
+    }
+}
+
+fn fits(clause: &Clause, attempt: u32, place: &Place, proofs: &[Proof]) -> bool {
+    match clause {
+        Clause::All { relays } => *relays || place.role == HostRole::Client,
+        Clause::Below(relay) => place.role == HostRole::Client && place.is_below(relay),
+        Clause::Hosts { root, size } => proofs.iter().any(|proof| {
+            proof.attempt == attempt
+                && proof.slice.size == *size
+                && proof.slice.contains(&place.host)
+                && proof.slice.root() == Some(*root)
+        }),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::merkle;
+
+    pub(crate) fn host(n: u8) -> HostId {
+        HostId([n; 16])
+    }
+
+    pub(crate) fn package(n: u8) -> JobPackage {
+        let label = PackageLabel {
+            cabinet: "main".into(),
+            name: format!("p{n}"),
+            version: "1".into(),
+            generation: 1,
+        };
+        JobPackage { id: PackageId([n; 32]), label, keep_until: Time::MAX }
+    }
+
+    pub(crate) fn job(number: u64, to: Vec<Clause>) -> Job {
+        Job {
+            key: JobKey::server(1, number),
+            revision: 1,
+            job_type: JobType::Install,
+            created: Time(0),
+            packages: vec![package(1)],
+            rounds: vec![Round { attempt: 1, ordered: Time(number as i64), to }],
+            at: None,
+            until: Time(0).plus_days(VALID_DAYS),
+            allow_downgrade: false,
+            intent: Intent::Open,
+        }
+    }
+
+    pub(crate) fn place(n: u8, role: HostRole, route: &[u8]) -> Place {
+        let route = route.iter().map(|n| host(*n)).collect();
+        Place { host: host(n), name: format!("h{n}"), role, route, revision: 1 }
+    }
+
+    #[test]
+    fn clauses_name_whom_they_say() {
+        let client = place(9, HostRole::Client, &[1, 2]);
+        let relay = place(2, HostRole::Relay, &[1, 2]);
+        let hit = |clause: Clause, place: &Place| job(1, vec![clause]).round_for(place, &[]).is_some();
+        assert!(hit(Clause::All { relays: false }, &client));
+        assert!(!hit(Clause::All { relays: false }, &relay));
+        assert!(hit(Clause::All { relays: true }, &relay));
+        assert!(hit(Clause::Below(host(1)), &client) && hit(Clause::Below(host(2)), &client));
+        assert!(!hit(Clause::Below(host(3)), &client) && !hit(Clause::Below(host(1)), &relay));
+    }
+
+    #[test]
+    fn a_list_needs_its_proof() {
+        let list: Vec<HostId> = (1..8).map(host).collect();
+        let clause = Clause::Hosts { root: merkle::root(&list), size: 7 };
+        let mut job = job(1, vec![clause]);
+        let me = place(3, HostRole::Client, &[]);
+        let slice = Slice::of(&list, 2, 3).unwrap();
+        let proof = |attempt, slice| Proof { attempt, slice };
+        assert!(job.round_for(&me, &[]).is_none());
+        assert!(job.round_for(&me, &[proof(2, slice.clone())]).is_none());
+        assert!(job.round_for(&me, &[proof(1, Slice::of(&list, 3, 4).unwrap())]).is_none());
+        assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
+        let retry = Clause::Hosts { root: merkle::root(&[host(3)]), size: 1 };
+        job.rounds.push(Round { attempt: 2, ordered: Time(9), to: vec![retry] });
+        assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
+        let both = [proof(1, slice), proof(2, Slice::of(&[host(3)], 0, 1).unwrap())];
+        assert_eq!(job.round_for(&me, &both).unwrap().attempt, 2);
+    }
+
+    #[test]
+    fn bad_jobs_are_named() {
+        let good = job(1, vec![Clause::All { relays: false }]);
+        assert_eq!(good.validate(), Ok(()));
+        let bad = |change: fn(&mut Job)| {
+            let mut job = good.clone();
+            change(&mut job);
+            job.validate().unwrap_err()
+        };
+        assert_eq!(bad(|j| j.packages.clear()), BadJob::Packages(0));
+        assert!(matches!(bad(|j| j.packages.push(package(1))), BadJob::Twice(_)));
+        assert_eq!(bad(|j| j.rounds.clear()), BadJob::Rounds(0));
+        assert_eq!(bad(|j| j.rounds[0].to.clear()), BadJob::Rounds(1));
+        assert_eq!(bad(|j| j.until = Time(0)), BadJob::Until);
+        assert_eq!(bad(|j| j.at = Some(j.until)), BadJob::Until);
+        assert_eq!(bad(|j| j.rounds[0].attempt = 2), BadJob::Numbers);
+        assert_eq!(bad(|j| j.revision = 0), BadJob::Numbers);
+    }
+
+    #[test]
+    fn older_revisions_are_refused() {
+        assert_eq!(gate(None, 1), Gate::Take);
+        assert_eq!(gate(Some(2), 3), Gate::Take);
+        assert_eq!(gate(Some(3), 3), Gate::Known);
+        assert_eq!(gate(Some(3), 2), Gate::Older);
+    }
+}

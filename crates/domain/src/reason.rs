@@ -1,0 +1,407 @@
+//! Why a line waits: a closed list. A reason cannot be made without saying at which system, since when, when it is tried
+//! again and what would clear it (design section 4).
+
+use crate::ids::JobKey;
+use crate::instruction::{Line, State};
+use crate::time::Time;
+
+/// The kinds of reasons. Their texts ([`Code::as_str`]) are what JSON carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// The job's `--at` has not come.
+    Scheduled,
+    /// A relay on the route is not connected.
+    RelayOff,
+    /// The host is not connected.
+    HostOff,
+    /// The relay is taking in the package.
+    RelayFetching,
+    /// The order has been handed down and nothing has been heard from the host yet.
+    OnItsWay,
+    /// The host is taking in the package.
+    HostFetching,
+    /// The host could not reach its higher system for the package; tried again.
+    Network,
+    /// The host's disk is full or broken; tried again.
+    Disk,
+    /// What came was not what was signed; tried again.
+    Content,
+    /// The package's signature is by no key this host trusts for the cabinet; tried again.
+    NotTrusted,
+    /// Another installer holds the package database; tried again.
+    Lock,
+    /// An earlier package of this job, or another job, comes first.
+    Turn,
+    /// The installer failed and the package allows another try.
+    InstallerRetry,
+    /// The installer runs.
+    Installing,
+    /// Two machines answer under this name; both are held.
+    Twins,
+}
+
+impl Code {
+    /// All codes, for tables and tests.
+    pub const ALL: [Code; 15] = [
+        Code::Scheduled,
+        Code::RelayOff,
+        Code::HostOff,
+        Code::RelayFetching,
+        Code::OnItsWay,
+        Code::HostFetching,
+        Code::Network,
+        Code::Disk,
+        Code::Content,
+        Code::NotTrusted,
+        Code::Lock,
+        Code::Turn,
+        Code::InstallerRetry,
+        Code::Installing,
+        Code::Twins,
+    ];
+
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Scheduled => "scheduled",
+            Code::RelayOff => "relay_off",
+            Code::HostOff => "host_off",
+            Code::RelayFetching => "relay_fetching",
+            Code::OnItsWay => "on_its_way",
+            Code::HostFetching => "host_fetching",
+            Code::Network => "network",
+            Code::Disk => "disk",
+            Code::Content => "content",
+            Code::NotTrusted => "not_trusted",
+            Code::Lock => "lock",
+            Code::Turn => "turn",
+            Code::InstallerRetry => "installer_retry",
+            Code::Installing => "installing",
+            Code::Twins => "twins",
+        }
+    }
+
+    /// The code of a word.
+    pub fn parse(word: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.as_str() == word)
+    }
+
+    /// The few words for a group of lines: `11 off`.
+    pub fn brief(self) -> &'static str {
+        match self {
+            Code::Scheduled => "scheduled",
+            Code::RelayOff => "behind a relay that is off",
+            Code::HostOff => "off",
+            Code::RelayFetching => "relay fetching",
+            Code::OnItsWay => "on the way",
+            Code::HostFetching => "fetching",
+            Code::Network => "no line",
+            Code::Disk => "no disk",
+            Code::Content => "bad content",
+            Code::NotTrusted => "not trusted",
+            Code::Lock => "locked",
+            Code::Turn => "waiting their turn",
+            Code::InstallerRetry => "trying again",
+            Code::Installing => "installing",
+            Code::Twins => "held as twins",
+        }
+    }
+}
+
+/// When it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextTry {
+    /// At this time.
+    At(Time),
+    /// As soon as what stands in `clear` has happened.
+    WhenCleared,
+}
+
+/// Why a line waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    code: Code,
+    system: String,
+    since: Time,
+    next_try: NextTry,
+    clear: String,
+    detail: String,
+}
+
+/// Longest detail or clear text, in bytes; longer ones are cut.
+pub const TEXT_BYTES_MAX: usize = 1000;
+
+impl Reason {
+    /// The only way to make one: `system` is where it waits, `clear` what would clear it, `detail` what exactly is
+    /// (may be empty).
+    pub fn new(
+        code: Code,
+        system: &str,
+        since: Time,
+        next_try: NextTry,
+        clear: &str,
+        detail: &str,
+    ) -> Reason {
+        Reason { code, system: cut(system), since, next_try, clear: cut(clear), detail: cut(detail) }
+    }
+
+    /// Its kind.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The system where it waits.
+    pub fn system(&self) -> &str {
+        &self.system
+    }
+
+    /// Since when.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// When it is tried again.
+    pub fn next_try(&self) -> NextTry {
+        self.next_try
+    }
+
+    /// What would clear it.
+    pub fn clear(&self) -> &str {
+        &self.clear
+    }
+
+    /// What exactly is.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether both say the same, apart from since when.
+    pub fn same_as(&self, other: &Reason) -> bool {
+        self.code == other.code && self.system == other.system && self.detail == other.detail
+    }
+}
+
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// A relay on a line's route, as the system that answers knows it.
+#[derive(Debug, Clone)]
+pub struct RelayFacts {
+    /// Its name.
+    pub name: String,
+    /// Connected now.
+    pub online: bool,
+    /// Last heard.
+    pub last_seen: Time,
+    /// Whether it is known to keep the line's package.
+    pub has_copy: bool,
+    /// How much of it has arrived, 0 to 100.
+    pub percent: Option<u8>,
+}
+
+/// What is known about a line's surroundings.
+#[derive(Debug, Clone)]
+pub struct LineFacts<'a> {
+    /// The system that answers.
+    pub asked: &'a str,
+    /// The job.
+    pub job: &'a JobKey,
+    /// When it starts.
+    pub at: Option<Time>,
+    /// When it was registered.
+    pub created: Time,
+    /// The host's name.
+    pub host: &'a str,
+    /// Connected now.
+    pub online: bool,
+    /// Last heard.
+    pub last_seen: Time,
+    /// Two machines answer under this name, since then.
+    pub twins_since: Option<Time>,
+    /// Relays from the system that answers down to the host.
+    pub route: &'a [RelayFacts],
+    /// How much of the package the host has, 0 to 100.
+    pub percent: Option<u8>,
+}
+
+/// The reason shown for a line: the host's own word where it is current, else what its surroundings say; `None` exactly
+/// when the line has ended.
+pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
+    if line.shown().is_end() {
+        return None;
+    }
+    let begun = matches!(line.state, State::Installing | State::Restarting);
+    Some(match (&line.reason, begun) {
+        (_, false) if facts.twins_since.is_some() => twins(facts),
+        (Some(own), _) if facts.online || begun => own.clone(),
+        (None, true) => Reason::new(
+            Code::Installing,
+            facts.host,
+            line.since,
+            NextTry::WhenCleared,
+            "nothing to do: the installer runs",
+            "the installer runs",
+        ),
+        _ => around(line, facts, now),
+    })
+}
+
+fn twins(facts: &LineFacts<'_>) -> Reason {
+    let clear = format!(
+        "on the machine that is to keep the name: packhorse token new --replace {}, then join again",
+        facts.host
+    );
+    let since = facts.twins_since.unwrap_or_default();
+    Reason::new(
+        Code::Twins,
+        facts.host,
+        since,
+        NextTry::WhenCleared,
+        &clear,
+        "two machines answer under this name",
+    )
+}
+
+fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
+    if let Some(at) = facts.at.filter(|at| *at > now) {
+        let clear =
+            format!("packhorse job cancel {}, and a new job without --at, to start at once", facts.job);
+        return Reason::new(
+            Code::Scheduled,
+            facts.asked,
+            facts.created,
+            NextTry::At(at),
+            &clear,
+            "its time has not come",
+        );
+    }
+    if let Some(relay) = facts.route.iter().find(|relay| !relay.online) {
+        let clear = format!("start relay system {}, or its line to its higher system", relay.name);
+        let detail = format!("relay system {} is off", relay.name);
+        return Reason::new(
+            Code::RelayOff,
+            &relay.name,
+            relay.last_seen,
+            NextTry::WhenCleared,
+            &clear,
+            &detail,
+        );
+    }
+    if !facts.online {
+        let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
+        let clear = format!("start {}; it asks by itself", facts.host);
+        let detail = format!("{} is off", facts.host);
+        return Reason::new(
+            Code::HostOff,
+            at,
+            facts.last_seen.max(facts.created),
+            NextTry::WhenCleared,
+            &clear,
+            &detail,
+        );
+    }
+    if line.state != State::Delivered
+        && let Some(relay) = facts.route.iter().find(|relay| !relay.has_copy)
+    {
+        let detail = match relay.percent {
+            Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
+            None => format!("{} is taking in the package", relay.name),
+        };
+        let clear = "nothing to do: it goes on by itself";
+        return Reason::new(
+            Code::RelayFetching,
+            &relay.name,
+            line.since,
+            NextTry::WhenCleared,
+            clear,
+            &detail,
+        );
+    }
+    let (code, detail) = match facts.percent {
+        Some(percent) => {
+            (Code::HostFetching, format!("{} is taking in the package, {percent} % there", facts.host))
+        }
+        None => (Code::OnItsWay, format!("the order is on its way to {}", facts.host)),
+    };
+    let clear = "nothing to do: it goes on by itself";
+    Reason::new(code, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instruction::Verdict;
+
+    fn facts<'a>(job: &'a JobKey, route: &'a [RelayFacts]) -> LineFacts<'a> {
+        LineFacts {
+            asked: "server",
+            job,
+            at: None,
+            created: Time(0),
+            host: "pc17",
+            online: true,
+            last_seen: Time(5),
+            twins_since: None,
+            route,
+            percent: None,
+        }
+    }
+
+    #[test]
+    fn every_line_that_has_not_ended_has_a_reason() {
+        let job = JobKey::server(1, 3);
+        let relay = |online, has_copy| RelayFacts {
+            name: "osaka".into(),
+            online,
+            last_seen: Time(7),
+            has_copy,
+            percent: Some(12),
+        };
+        let up = [relay(true, true)];
+        let off = [relay(false, false)];
+        let fetching = [relay(true, false)];
+        let line = Line::new(1, Time(0));
+        let now = Time(1_000_000);
+        let code = |facts: &LineFacts<'_>| shown(&line, facts, now).unwrap().code();
+        assert_eq!(code(&LineFacts { at: Some(Time(2_000_000)), ..facts(&job, &up) }), Code::Scheduled);
+        assert_eq!(code(&facts(&job, &off)), Code::RelayOff);
+        assert_eq!(code(&LineFacts { online: false, ..facts(&job, &up) }), Code::HostOff);
+        assert_eq!(code(&facts(&job, &fetching)), Code::RelayFetching);
+        assert_eq!(code(&facts(&job, &up)), Code::OnItsWay);
+        assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &up) }), Code::HostFetching);
+        assert_eq!(code(&LineFacts { twins_since: Some(Time(1)), ..facts(&job, &up) }), Code::Twins);
+        for state in State::ALL.into_iter().filter(|state| !state.is_end()) {
+            let line = Line { state, ..Line::new(1, Time(0)) };
+            for route in [&up, &off, &fetching] {
+                for online in [true, false] {
+                    let reason = shown(&line, &LineFacts { online, ..facts(&job, route) }, now).unwrap();
+                    assert!(!reason.clear().is_empty() && !reason.system().is_empty(), "{state:?}");
+                }
+            }
+        }
+        let mut ended = Line::new(1, Time(0));
+        ended.judge(Verdict::Missed, Time(1));
+        assert_eq!(shown(&ended, &facts(&job, &up), now), None);
+    }
+
+    #[test]
+    fn words_and_codes_go_both_ways() {
+        for code in Code::ALL {
+            assert_eq!(Code::parse(code.as_str()), Some(code));
+            assert!(!code.brief().is_empty());
+        }
+        assert_eq!(Code::parse("pending"), None);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let long = "ü".repeat(TEXT_BYTES_MAX);
+        let reason = Reason::new(Code::Disk, "a", Time(0), NextTry::WhenCleared, "b", &long);
+        assert!(reason.detail().len() <= TEXT_BYTES_MAX);
+    }
+}
