@@ -1,1 +1,9 @@
-//! Placeholder while the skeleton is laid.
+//! placeholder
+pub mod build;
+pub mod deb;
+pub mod frame;
+pub mod limits;
+pub mod manifest;
+pub mod path;
+pub mod phk;
+pub mod recipe;
