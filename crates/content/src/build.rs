@@ -74,17 +74,11 @@ pub enum BuildError {
 
 impl BuildError {
     fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_owned(), source }
     }
 
     fn unfit(path: &Path, problem: impl Into<String>) -> Self {
-        Self::Unfit {
-            path: path.to_owned(),
-            problem: problem.into(),
-        }
+        Self::Unfit { path: path.to_owned(), problem: problem.into() }
     }
 
     fn path(path: &Path, error: &PathError) -> Self {
@@ -146,20 +140,10 @@ impl Built {
 /// Builds from a folder with a `packhorse.toml`, or from a single `.deb`. `spool_dir` takes the packed chunks while
 /// building; it needs room for the package. Errors: [`BuildError`]; nothing is left behind.
 pub fn build(source: &Path, spool_dir: &Path, progress: impl FnMut(BuildStats)) -> Result<Built, BuildError> {
-    let is_dir = std::fs::metadata(source)
-        .map_err(BuildError::io(source))?
-        .is_dir();
-    let plan = if is_dir {
-        plan_folder(source)?
-    } else {
-        plan_deb(source)?
-    };
+    let is_dir = std::fs::metadata(source).map_err(BuildError::io(source))?.is_dir();
+    let plan = if is_dir { plan_folder(source)? } else { plan_deb(source)? };
     let mut packer = Packer::new(spool_dir, progress)?;
-    let files = plan
-        .found
-        .iter()
-        .map(|found| packer.entry(found))
-        .collect::<Result<Vec<_>, _>>()?;
+    let files = plan.found.iter().map(|found| packer.entry(found)).collect::<Result<Vec<_>, _>>()?;
     packer.finish(plan, files)
 }
 
@@ -176,11 +160,7 @@ fn plan_folder(folder: &Path) -> Result<Plan, BuildError> {
     let recipe = recipe::parse(&file, &text)?;
     let found = walk::walk(folder)?;
     match recipe.kind {
-        Kind::Files => Ok(Plan {
-            recipe,
-            deb: None,
-            found,
-        }),
+        Kind::Files => Ok(Plan { recipe, deb: None, found }),
         Kind::Deb => plan_folder_with_deb(folder, recipe, found),
     }
 }
@@ -192,39 +172,24 @@ fn read_recipe(file: &Path) -> Result<String, BuildError> {
     })?;
     let mut text = String::new();
     // One byte more than the limit, so that the recipe's own check can refuse what is too long.
-    open.take(limits::RECIPE_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(BuildError::io(file))?;
+    open.take(limits::RECIPE_BYTES + 1).read_to_string(&mut text).map_err(BuildError::io(file))?;
     Ok(text)
 }
 
 fn plan_folder_with_deb(folder: &Path, recipe: Recipe, found: Vec<Found>) -> Result<Plan, BuildError> {
     let [only] = found.as_slice() else {
-        return Err(BuildError::unfit(
-            folder,
-            "kind deb needs exactly one .deb beside packhorse.toml",
-        ));
+        return Err(BuildError::unfit(folder, "kind deb needs exactly one .deb beside packhorse.toml"));
     };
     let facts = read_deb(&only.source)?;
     if facts.version != recipe.version {
-        let problem = format!(
-            "is version {}, but packhorse.toml says {}",
-            facts.version, recipe.version
-        );
+        let problem = format!("is version {}, but packhorse.toml says {}", facts.version, recipe.version);
         return Err(BuildError::unfit(&only.source, problem));
     }
-    Ok(Plan {
-        recipe,
-        deb: Some(facts),
-        found,
-    })
+    Ok(Plan { recipe, deb: Some(facts), found })
 }
 
 fn read_deb(path: &Path) -> Result<DebFacts, BuildError> {
-    deb::read(path).map_err(|source| BuildError::Deb {
-        path: path.to_owned(),
-        source,
-    })
+    deb::read(path).map_err(|source| BuildError::Deb { path: path.to_owned(), source })
 }
 
 fn plan_deb(path: &Path) -> Result<Plan, BuildError> {
@@ -236,20 +201,12 @@ fn plan_deb(path: &Path) -> Result<Plan, BuildError> {
         summary: facts.summary.chars().take(limits::SUMMARY_BYTES / 4).collect(),
         kind: Kind::Deb,
         keep: Keep::Days(recipe::KEEP_DAYS_DEFAULT),
-        install: manifest::Install {
-            to: None,
-            timeout_secs: recipe::TIMEOUT_SECS_DEFAULT,
-            retry: 0,
-        },
+        install: manifest::Install { to: None, timeout_secs: recipe::TIMEOUT_SECS_DEFAULT, retry: 0 },
         check_file: None,
     };
     let name = format!("{}.deb", facts.deb.package);
     let found = vec![walk::single(path, &name)?];
-    Ok(Plan {
-        recipe,
-        deb: Some(facts),
-        found,
-    })
+    Ok(Plan { recipe, deb: Some(facts), found })
 }
 
 /// Cuts, hashes and packs files one after the other.
@@ -354,16 +311,9 @@ impl<P: FnMut(BuildStats)> Packer<P> {
         let payload = Bytes::from(to_cbor(&doc)?);
         // The same way in as for everybody else: what this builds, every reader accepts.
         let manifest = Arc::new(Manifest::parse(&payload)?);
-        let frames = self
-            .spool
-            .into_inner()
-            .map_err(|error| BuildError::io(&self.spool_dir)(error.into_error()))?;
-        Ok(Built {
-            manifest,
-            payload,
-            frames,
-            stats: self.stats,
-        })
+        let frames =
+            self.spool.into_inner().map_err(|error| BuildError::io(&self.spool_dir)(error.into_error()))?;
+        Ok(Built { manifest, payload, frames, stats: self.stats })
     }
 }
 
@@ -382,9 +332,7 @@ fn document(plan: Plan, files: Vec<EntryDoc>, chunks: Vec<u8>, uses: Vec<u8>) ->
             timeout_secs: recipe.install.timeout_secs,
             retry: recipe.install.retry,
         },
-        check: CheckDoc {
-            file: recipe.check_file,
-        },
+        check: CheckDoc { file: recipe.check_file },
         deb: plan.deb.map(|facts| DebDoc {
             package: facts.deb.package,
             architecture: facts.deb.architecture,

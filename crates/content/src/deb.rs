@@ -41,9 +41,7 @@ pub fn read(path: &Path) -> Result<DebFacts, DebError> {
     let mut version_seen = false;
     while let Some(member) = archive.next_entry() {
         let member = member.map_err(|_| DebError::Form("not an ar archive"))?;
-        let name = String::from_utf8_lossy(member.header().identifier())
-            .trim_end_matches('/')
-            .to_owned();
+        let name = String::from_utf8_lossy(member.header().identifier()).trim_end_matches('/').to_owned();
         match name.as_str() {
             "debian-binary" => version_seen = true,
             _ if !version_seen => return Err(DebError::Form("its first member is not debian-binary")),
@@ -77,9 +75,7 @@ fn control_text(name: &str, member: impl Read) -> Result<String, DebError> {
                 return Err(DebError::Form("its control file is larger than 1 MiB"));
             }
             let mut text = String::new();
-            entry
-                .take(limits::DEB_CONTROL_FILE_BYTES)
-                .read_to_string(&mut text)?;
+            entry.take(limits::DEB_CONTROL_FILE_BYTES).read_to_string(&mut text)?;
             return Ok(text);
         }
     }
@@ -87,23 +83,11 @@ fn control_text(name: &str, member: impl Read) -> Result<String, DebError> {
 }
 
 fn facts(control: &str) -> Result<DebFacts, DebError> {
-    let control: Deb822 = control
-        .parse()
-        .map_err(|_| DebError::Form("its control file is malformed"))?;
-    let paragraph = control
-        .paragraphs()
-        .next()
-        .ok_or(DebError::Form("its control file is empty"))?;
-    let optional = |field: &str| {
-        paragraph
-            .get(field)
-            .map(|value| one_line(&value))
-            .unwrap_or_default()
-    };
+    let control: Deb822 = control.parse().map_err(|_| DebError::Form("its control file is malformed"))?;
+    let paragraph = control.paragraphs().next().ok_or(DebError::Form("its control file is empty"))?;
+    let optional = |field: &str| paragraph.get(field).map(|value| one_line(&value)).unwrap_or_default();
     let required = |field: &'static str| {
-        Some(optional(field))
-            .filter(|value| !value.is_empty())
-            .ok_or(DebError::Field(field))
+        Some(optional(field)).filter(|value| !value.is_empty()).ok_or(DebError::Field(field))
     };
     let description = paragraph.get("Description").unwrap_or_default();
     Ok(DebFacts {

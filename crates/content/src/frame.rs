@@ -133,9 +133,7 @@ pub struct Verified {
 impl Verified {
     /// Each chunk as (index, plain bytes).
     pub fn chunks(&self) -> impl Iterator<Item = (u32, Bytes)> + '_ {
-        self.chunks
-            .iter()
-            .map(|(index, range)| (*index, self.plain.slice(range.clone())))
+        self.chunks.iter().map(|(index, range)| (*index, self.plain.slice(range.clone())))
     }
 }
 
@@ -149,15 +147,7 @@ impl Frame {
             (Codec::Raw, Bytes::copy_from_slice(plain))
         };
         let wire_len = u32::try_from(body.len()).map_err(std::io::Error::other)?;
-        Ok(Self {
-            header: FrameHeader {
-                first: index,
-                count: 1,
-                codec,
-                wire_len,
-            },
-            body,
-        })
+        Ok(Self { header: FrameHeader { first: index, count: 1, codec, wire_len }, body })
     }
 
     /// Header and body together, in bytes.
@@ -171,9 +161,7 @@ impl Frame {
         let mut total: u64 = 0;
         let mut expected = Vec::with_capacity(usize::from(self.header.count));
         for index in self.header.chunks() {
-            let chunk = manifest
-                .chunk(index)
-                .ok_or(FrameError::NotAsked(self.header.chunks()))?;
+            let chunk = manifest.chunk(index).ok_or(FrameError::NotAsked(self.header.chunks()))?;
             total += u64::from(chunk.len);
             if total > limits::FRAME_PLAIN_BYTES {
                 return Err(FrameError::Header("carries more than 4 MiB of chunks"));
@@ -201,11 +189,7 @@ impl Frame {
                 .map(Bytes::from)
                 .map_err(|_| FrameError::WrongLength(self.header.first))?,
         };
-        if plain.len() == plain_len {
-            Ok(plain)
-        } else {
-            Err(FrameError::WrongLength(self.header.first))
-        }
+        if plain.len() == plain_len { Ok(plain) } else { Err(FrameError::WrongLength(self.header.first)) }
     }
 }
 
@@ -221,11 +205,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Expects the chunks asked for.
     pub fn new(asked: RangeSet) -> Self {
-        Self {
-            waiting: asked,
-            buffer: BytesMut::new(),
-            header: None,
-        }
+        Self { waiting: asked, buffer: BytesMut::new(), header: None }
     }
 
     /// Takes bytes as they come. Call [`FrameDecoder::next_frame`] until it returns `None` before pushing more.
@@ -245,10 +225,7 @@ impl FrameDecoder {
         }
         self.header = None;
         self.waiting.remove(header.chunks());
-        Ok(Some(Frame {
-            header,
-            body: self.buffer.split_to(wire_len).freeze(),
-        }))
+        Ok(Some(Frame { header, body: self.buffer.split_to(wire_len).freeze() }))
     }
 
     fn next_header(&mut self) -> Result<Option<FrameHeader>, FrameError> {
@@ -284,9 +261,6 @@ impl FrameDecoder {
         if self.is_complete() && self.buffer.is_empty() {
             return Ok(());
         }
-        Err(FrameError::Truncated(format!(
-            "{} chunks had not come",
-            self.waiting.len()
-        )))
+        Err(FrameError::Truncated(format!("{} chunks had not come", self.waiting.len())))
     }
 }

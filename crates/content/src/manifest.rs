@@ -273,9 +273,7 @@ impl Manifest {
     }
     /// All chunks in order of index.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk> + '_ {
-        self.chunks
-            .chunks_exact(CHUNK_RECORD_BYTES)
-            .filter_map(doc::read_chunk)
+        self.chunks.chunks_exact(CHUNK_RECORD_BYTES).filter_map(doc::read_chunk)
     }
     /// The plain length of every chunk, in bytes.
     pub fn chunk_lengths(&self) -> Vec<u32> {
@@ -292,42 +290,26 @@ impl Manifest {
     /// Each chunk of a file as (chunk index, offset in the file in bytes, length in bytes).
     pub fn file_chunks(&self, uses: &Range<usize>) -> impl Iterator<Item = (u32, u64, u32)> + '_ {
         let mut offset = 0;
-        self.uses
-            .get(uses.clone())
-            .unwrap_or(&[])
-            .iter()
-            .map(move |&index| {
-                let len = self.chunk(index).map_or(0, |chunk| chunk.len);
-                offset += u64::from(len);
-                (index, offset - u64::from(len), len)
-            })
+        self.uses.get(uses.clone()).unwrap_or(&[]).iter().map(move |&index| {
+            let len = self.chunk(index).map_or(0, |chunk| chunk.len);
+            offset += u64::from(len);
+            (index, offset - u64::from(len), len)
+        })
     }
     /// The plain bytes of the chunks in these ranges together.
     pub fn bytes_of(&self, ranges: &packhorse_domain::fetch::RangeSet) -> u64 {
-        ranges
-            .iter()
-            .filter_map(|index| self.chunk(index))
-            .map(|chunk| u64::from(chunk.len))
-            .sum()
+        ranges.iter().filter_map(|index| self.chunk(index)).map(|chunk| u64::from(chunk.len)).sum()
     }
 }
 
 fn field(field: &'static str, problem: impl Into<String>) -> ManifestError {
-    ManifestError::Field {
-        field,
-        problem: problem.into(),
-    }
+    ManifestError::Field { field, problem: problem.into() }
 }
 
 /// Checks a package's name: `[a-z0-9][a-z0-9._+-]{0,63}`. Errors: a sentence that says the rule.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let first = name
-        .bytes()
-        .next()
-        .is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    let rest = name
-        .bytes()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._+-".contains(&c));
+    let first = name.bytes().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let rest = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._+-".contains(&c));
     if first && rest && name.len() <= limits::NAME_BYTES {
         return Ok(());
     }
@@ -340,10 +322,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 /// Checks a one-line text. Errors: too long, or holds control characters.
 pub fn check_line(text: &str, limit_bytes: usize) -> Result<(), String> {
     if text.len() > limit_bytes {
-        return Err(format!(
-            "has {} bytes, at most {limit_bytes} are possible",
-            text.len()
-        ));
+        return Err(format!("has {} bytes, at most {limit_bytes} are possible", text.len()));
     }
     if text.chars().any(char::is_control) {
         return Err("holds a control character or a line break".to_owned());
@@ -356,10 +335,7 @@ fn check_entries(entries: &[Entry]) -> Result<(), ManifestError> {
     let mut dirs = HashSet::new();
     let mut last: Option<&RelPath> = None;
     for (nth, entry) in entries.iter().enumerate() {
-        let refuse = |problem| ManifestError::Entry {
-            path: entry.path.to_string(),
-            problem,
-        };
+        let refuse = |problem| ManifestError::Entry { path: entry.path.to_string(), problem };
         if last.is_some_and(|last| *last >= entry.path) {
             return Err(refuse("comes twice or out of order"));
         }
@@ -367,9 +343,7 @@ fn check_entries(entries: &[Entry]) -> Result<(), ManifestError> {
             return Err(refuse("lies in a folder the manifest does not list as one"));
         }
         if entry.mode > 0o1777 {
-            return Err(refuse(
-                "has setuid, setgid or unknown mode bits, which packages may not set",
-            ));
+            return Err(refuse("has setuid, setgid or unknown mode bits, which packages may not set"));
         }
         match &entry.kind {
             EntryKind::Dir => {

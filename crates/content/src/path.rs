@@ -50,10 +50,7 @@ impl RelPath {
         }
         for part in text.split('/') {
             if part.is_empty() || part == "." || part == ".." || part.len() > limits::PATH_COMPONENT_BYTES {
-                return Err(PathError::Part {
-                    path: text.to_owned(),
-                    part: part.to_owned(),
-                });
+                return Err(PathError::Part { path: text.to_owned(), part: part.to_owned() });
             }
         }
         Ok(Self(text.into()))
@@ -101,10 +98,7 @@ impl fmt::Debug for RelPath {
 /// after a named part, which may itself be a symlink, nobody can say where `..` leads.
 pub fn check_target(link: &RelPath, target: &str) -> Result<(), PathError> {
     check_text(target)?;
-    let leaves = || PathError::LeavesPackage {
-        link: link.to_string(),
-        target: target.to_owned(),
-    };
+    let leaves = || PathError::LeavesPackage { link: link.to_string(), target: target.to_owned() };
     let depth = link.parts().count() - 1;
     let mut climbed = 0;
     let mut named = false;
@@ -124,10 +118,7 @@ pub fn check_target(link: &RelPath, target: &str) -> Result<(), PathError> {
 pub fn check_host_path(text: &str) -> Result<(), PathError> {
     match text.strip_prefix('/') {
         Some(rest) => RelPath::new(rest).map(|_| ()),
-        None => Err(PathError::Part {
-            path: text.to_owned(),
-            part: text.to_owned(),
-        }),
+        None => Err(PathError::Part { path: text.to_owned(), part: text.to_owned() }),
     }
 }
 
@@ -177,13 +168,8 @@ mod tests {
     #[test]
     fn symlinks_stay_inside() {
         let check = |link: &str, target: &str| check_target(&RelPath::new(link).unwrap(), target);
-        for (link, target) in [
-            ("l", "x"),
-            ("a/l", "../x"),
-            ("a/b/l", "../../x/y"),
-            ("l", "."),
-            ("l", "./x"),
-        ] {
+        for (link, target) in [("l", "x"), ("a/l", "../x"), ("a/b/l", "../../x/y"), ("l", "."), ("l", "./x")]
+        {
             assert!(check(link, target).is_ok(), "{link} -> {target}");
         }
         for (link, target) in [

@@ -75,14 +75,8 @@ pub enum PhkError {
 /// Writes a package file: beside `out` first, then renamed, so that `out` is whole or not there. `envelope` is the encoded
 /// envelope over the manifest of `built`.
 pub fn write(out: &Path, built: &Built, envelope: &[u8]) -> Result<(), PhkError> {
-    let io = |source| PhkError::Io {
-        path: out.to_owned(),
-        source,
-    };
-    let dir = out
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let io = |source| PhkError::Io { path: out.to_owned(), source };
+    let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
     let envelope_len = u32::try_from(envelope.len()).map_err(|error| io(io::Error::other(error)))?;
     file.write_all(&MAGIC).map_err(io)?;
@@ -114,34 +108,22 @@ pub struct PhkReader {
 impl PhkReader {
     /// Opens a file and reads its manifest; signatures are not checked yet. Errors: not a package file.
     pub fn open(path: &Path) -> Result<Self, PhkError> {
-        let io = |source| PhkError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| PhkError::Io { path: path.to_owned(), source };
         let mut file = BufReader::new(File::open(path).map_err(io)?);
         let mut head = [0; 12];
-        file.read_exact(&mut head)
-            .map_err(|_| PhkError::Magic(path.to_owned()))?;
+        file.read_exact(&mut head).map_err(|_| PhkError::Magic(path.to_owned()))?;
         let [magic @ .., a, b, c, d] = head;
         if magic != MAGIC {
             return Err(PhkError::Magic(path.to_owned()));
         }
         let len = u32::from_le_bytes([a, b, c, d]);
         if len as usize > limits::ENVELOPE_BYTES {
-            return Err(PhkError::EnvelopeSize {
-                path: path.to_owned(),
-                len,
-            });
+            return Err(PhkError::EnvelopeSize { path: path.to_owned(), len });
         }
         let mut envelope = Vec::new();
-        file.by_ref()
-            .take(u64::from(len))
-            .read_to_end(&mut envelope)
-            .map_err(io)?;
-        let manifest = Manifest::from_stored_envelope(&envelope).map_err(|source| PhkError::Manifest {
-            path: path.to_owned(),
-            source,
-        })?;
+        file.by_ref().take(u64::from(len)).read_to_end(&mut envelope).map_err(io)?;
+        let manifest = Manifest::from_stored_envelope(&envelope)
+            .map_err(|source| PhkError::Manifest { path: path.to_owned(), source })?;
         let frames_at = (head.len() + envelope.len()) as u64;
         Ok(Self {
             path: path.to_owned(),
@@ -164,10 +146,7 @@ impl PhkReader {
 
     /// Checks that at least one key known to `keys` signed the manifest.
     pub fn verify_signature(&self, keys: impl Fn(&KeyId) -> Option<PublicKey>) -> Result<(), PhkError> {
-        let fail = |source| PhkError::Envelope {
-            path: self.path.clone(),
-            source,
-        };
+        let fail = |source| PhkError::Envelope { path: self.path.clone(), source };
         let envelope = Envelope::decode(&self.envelope, limits::ENVELOPE_BYTES).map_err(fail)?;
         envelope.verify(PAYLOAD_TYPE, keys, 1).map(|_| ()).map_err(fail)
     }
@@ -178,17 +157,8 @@ impl PhkReader {
         let start = self.frames_at;
         self.file
             .seek(SeekFrom::Start(start))
-            .map_err(|source| PhkError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
-        Ok(PhkFrames {
-            reader: self,
-            wanted,
-            next: 0,
-            offset: start,
-            failed: false,
-        })
+            .map_err(|source| PhkError::Io { path: self.path.clone(), source })?;
+        Ok(PhkFrames { reader: self, wanted, next: 0, offset: start, failed: false })
     }
 }
 
@@ -207,11 +177,7 @@ impl PhkFrames<'_> {
         while self.next < self.reader.manifest.chunk_count() {
             let header = self.header()?;
             let wanted = header.chunks().any(|index| self.wanted.contains(index));
-            let frame = if wanted {
-                Some(self.body(header)?)
-            } else {
-                self.skip(header)?
-            };
+            let frame = if wanted { Some(self.body(header)?) } else { self.skip(header)? };
             self.offset += HEADER_BYTES as u64 + u64::from(header.wire_len);
             self.next = header.chunks().end;
             if frame.is_some() {
@@ -223,10 +189,7 @@ impl PhkFrames<'_> {
 
     fn header(&mut self) -> Result<FrameHeader, PhkError> {
         let mut bytes = [0; HEADER_BYTES];
-        self.reader
-            .file
-            .read_exact(&mut bytes)
-            .map_err(|source| self.cut(source))?;
+        self.reader.file.read_exact(&mut bytes).map_err(|source| self.cut(source))?;
         let header = FrameHeader::parse(&bytes).map_err(|source| self.refuse(source))?;
         if header.first != self.next {
             return Err(self.refuse(FrameError::NotAsked(header.chunks())));
@@ -236,60 +199,33 @@ impl PhkFrames<'_> {
 
     fn body(&mut self, header: FrameHeader) -> Result<Frame, PhkError> {
         let mut body = vec![0; header.wire_len as usize];
-        self.reader
-            .file
-            .read_exact(&mut body)
-            .map_err(|source| self.cut(source))?;
-        Ok(Frame {
-            header,
-            body: body.into(),
-        })
+        self.reader.file.read_exact(&mut body).map_err(|source| self.cut(source))?;
+        Ok(Frame { header, body: body.into() })
     }
 
     fn skip(&mut self, header: FrameHeader) -> Result<Option<Frame>, PhkError> {
-        self.reader
-            .file
-            .seek_relative(i64::from(header.wire_len))
-            .map_err(|source| self.cut(source))?;
+        self.reader.file.seek_relative(i64::from(header.wire_len)).map_err(|source| self.cut(source))?;
         Ok(None)
     }
 
     /// Nothing may follow the last frame.
     fn end(&mut self) -> Result<Option<Frame>, PhkError> {
-        let more = self
-            .reader
-            .file
-            .read(&mut [0])
-            .map_err(|source| self.cut(source))?;
-        if more == 0 {
-            Ok(None)
-        } else {
-            Err(self.refuse(FrameError::Endless))
-        }
+        let more = self.reader.file.read(&mut [0]).map_err(|source| self.cut(source))?;
+        if more == 0 { Ok(None) } else { Err(self.refuse(FrameError::Endless)) }
     }
 
     fn cut(&self, source: io::Error) -> PhkError {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => {
                 let total = self.reader.manifest.chunk_count();
-                self.refuse(FrameError::Truncated(format!(
-                    "{} of {total} chunks are there",
-                    self.next
-                )))
+                self.refuse(FrameError::Truncated(format!("{} of {total} chunks are there", self.next)))
             }
-            _ => PhkError::Io {
-                path: self.reader.path.clone(),
-                source,
-            },
+            _ => PhkError::Io { path: self.reader.path.clone(), source },
         }
     }
 
     fn refuse(&self, source: FrameError) -> PhkError {
-        PhkError::Frame {
-            path: self.reader.path.clone(),
-            offset: self.offset,
-            source,
-        }
+        PhkError::Frame { path: self.reader.path.clone(), offset: self.offset, source }
     }
 }
 
@@ -339,9 +275,5 @@ pub fn check(path: &Path, keys: Option<KeyLookup<'_>>) -> Result<Checked, PhkErr
         packed_bytes += frame.total_len() as u64;
         offset += frame.total_len() as u64;
     }
-    Ok(Checked {
-        manifest,
-        signature_checked: keys.is_some(),
-        packed_bytes,
-    })
+    Ok(Checked { manifest, signature_checked: keys.is_some(), packed_bytes })
 }

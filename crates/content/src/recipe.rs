@@ -70,19 +70,11 @@ const NOT_YET_TABLES: &[&str] = &["conditions"];
 
 /// Parses the text of a recipe; `file` is only for messages. Errors: the first thing wrong, with its line.
 pub fn parse(file: &Path, text: &str) -> Result<Recipe, RecipeError> {
-    let fail = |(line, problem): Line| RecipeError {
-        file: file.to_owned(),
-        line,
-        problem,
-    };
+    let fail = |(line, problem): Line| RecipeError { file: file.to_owned(), line, problem };
     if text.len() as u64 > limits::RECIPE_BYTES {
         return Err(fail((
             1,
-            format!(
-                "has {} bytes, at most {} are possible",
-                text.len(),
-                limits::RECIPE_BYTES
-            ),
+            format!("has {} bytes, at most {} are possible", text.len(), limits::RECIPE_BYTES),
         )));
     }
     read(text).map_err(fail)
@@ -92,32 +84,21 @@ fn read(text: &str) -> Result<Recipe, Line> {
     let document = table::parse(text)?;
     let root = Table::root(text, document.get_ref());
     root.check_keys(&["package", "install", "check"], NOT_YET_TABLES)?;
-    let package = root
-        .table("package")?
-        .ok_or((1, "table `[package]` is missing".to_owned()))?;
-    package.check_keys(
-        &["name", "version", "version_order", "summary", "kind", "keep"],
-        &[],
-    )?;
+    let package = root.table("package")?.ok_or((1, "table `[package]` is missing".to_owned()))?;
+    package.check_keys(&["name", "version", "version_order", "summary", "kind", "keep"], &[])?;
     let kind = read_kind(&package)?;
     let version_order = read_order(&package, kind)?;
     Ok(Recipe {
         name: package.required("name", |name| check_name(name).map(|()| name.to_owned()))?,
         version: package.required("version", |text| {
-            version::check(version_order, text)
-                .map(|()| text.to_owned())
-                .map_err(|error| error.to_string())
+            version::check(version_order, text).map(|()| text.to_owned()).map_err(|error| error.to_string())
         })?,
         version_order,
         summary: package
-            .text("summary", |text| {
-                check_line(text, limits::SUMMARY_BYTES).map(|()| text.to_owned())
-            })?
+            .text("summary", |text| check_line(text, limits::SUMMARY_BYTES).map(|()| text.to_owned()))?
             .unwrap_or_default(),
         kind,
-        keep: package
-            .text("keep", parse_keep)?
-            .unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
+        keep: package.text("keep", parse_keep)?.unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
         install: read_install(&root, kind)?,
         check_file: read_check(&root)?,
     })
@@ -143,9 +124,7 @@ fn read_order(package: &Table<'_>, kind: Kind) -> Result<VersionOrder, Line> {
         "semver" => Ok(VersionOrder::Semver),
         "deb" => Ok(VersionOrder::Deb),
         "rpm" => Err("version_order \"rpm\" is not supported yet; semver and deb are".to_owned()),
-        other => Err(format!(
-            "version_order {other:?} is unknown; semver and deb are possible"
-        )),
+        other => Err(format!("version_order {other:?} is unknown; semver and deb are possible")),
     })?;
     match (order, kind) {
         (Some(VersionOrder::Semver), Kind::Deb) => Err((
@@ -157,11 +136,7 @@ fn read_order(package: &Table<'_>, kind: Kind) -> Result<VersionOrder, Line> {
 }
 
 fn read_install(root: &Table<'_>, kind: Kind) -> Result<Install, Line> {
-    let mut read = Install {
-        to: None,
-        timeout_secs: TIMEOUT_SECS_DEFAULT,
-        retry: 0,
-    };
+    let mut read = Install { to: None, timeout_secs: TIMEOUT_SECS_DEFAULT, retry: 0 };
     let Some(install) = root.table("install")? else {
         return match kind {
             Kind::Files => Err((1, "`install.to` is missing; kind files needs it".to_owned())),
@@ -171,28 +146,18 @@ fn read_install(root: &Table<'_>, kind: Kind) -> Result<Install, Line> {
     install.check_keys(&["to", "timeout", "retry"], NOT_YET_INSTALL)?;
     let to = install.text("to", |to| match check_host_path(to) {
         Ok(()) => Ok(to.to_owned()),
-        Err(error) => Err(format!(
-            "{error}; write an absolute folder such as \"/opt/editor\""
-        )),
+        Err(error) => Err(format!("{error}; write an absolute folder such as \"/opt/editor\"")),
     })?;
     read.to = match (to, kind) {
         (None, Kind::Files) => {
-            return Err((
-                install.line(),
-                "`install.to` is missing; kind files needs it".to_owned(),
-            ));
+            return Err((install.line(), "`install.to` is missing; kind files needs it".to_owned()));
         }
         (Some(_), Kind::Deb) => {
-            return Err((
-                install.line_of("to"),
-                "`install.to` is only for kind files".to_owned(),
-            ));
+            return Err((install.line_of("to"), "`install.to` is only for kind files".to_owned()));
         }
         (to, _) => to,
     };
-    read.timeout_secs = install
-        .text("timeout", parse_timeout)?
-        .unwrap_or(TIMEOUT_SECS_DEFAULT);
+    read.timeout_secs = install.text("timeout", parse_timeout)?.unwrap_or(TIMEOUT_SECS_DEFAULT);
     read.retry = install.number("retry", limits::RETRIES)?.unwrap_or(0);
     Ok(read)
 }
@@ -204,9 +169,7 @@ fn read_check(root: &Table<'_>) -> Result<Option<String>, Line> {
     check.check_keys(&["file"], &[])?;
     check.text("file", |file| match check_host_path(file) {
         Ok(()) => Ok(file.to_owned()),
-        Err(error) => Err(format!(
-            "{error}; write the absolute path the file has once installed"
-        )),
+        Err(error) => Err(format!("{error}; write the absolute path the file has once installed")),
     })
 }
 
@@ -231,11 +194,7 @@ pub fn parse_keep(text: &str) -> Result<Keep, String> {
 /// A whole number of seconds, minutes, hours or days (`90s`, `30m`, `2h`, `1d`), 1 s to 7 days.
 fn parse_timeout(text: &str) -> Result<u32, String> {
     let wrong = || format!("timeout {text:?} is not a time between \"1s\" and \"7d\" such as \"30m\"");
-    let split = text
-        .len()
-        .checked_sub(1)
-        .filter(|&at| text.is_char_boundary(at))
-        .ok_or_else(wrong)?;
+    let split = text.len().checked_sub(1).filter(|&at| text.is_char_boundary(at)).ok_or_else(wrong)?;
     let (digits, unit) = text.split_at(split);
     let unit_secs = match unit {
         "s" => 1,
@@ -247,16 +206,9 @@ fn parse_timeout(text: &str) -> Result<u32, String> {
     if !digits.bytes().all(|c| c.is_ascii_digit()) {
         return Err(wrong());
     }
-    let secs = digits
-        .parse::<u32>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit_secs))
-        .ok_or_else(wrong)?;
-    if (1..=limits::TIMEOUT_SECS).contains(&secs) {
-        Ok(secs)
-    } else {
-        Err(wrong())
-    }
+    let secs =
+        digits.parse::<u32>().ok().and_then(|number| number.checked_mul(unit_secs)).ok_or_else(wrong)?;
+    if (1..=limits::TIMEOUT_SECS).contains(&secs) { Ok(secs) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

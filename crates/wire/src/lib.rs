@@ -10,10 +10,12 @@
 //! | [`admin`] | the administrator's API (JSON) |
 //! | [`pki`], [`token`] | certificates, host keys, join tokens |
 //! | [`net`] | TLS, accepting and calling |
+//! | [`enroll`] | joining, renewing, and the folder that holds who a host is |
 //! | [`local`] | the protocol over the agent's local socket |
 
 pub mod admin;
 pub mod bytes;
+pub mod enroll;
 pub mod envelope;
 pub mod local;
 pub mod messages;

@@ -10,10 +10,10 @@ use packhorse_domain::time::Time;
 use thiserror::Error;
 
 use crate::bytes::Fixed;
-use crate::envelope::{from_cbor_limited, CborError, Envelope, EnvelopeError, KeyId, PublicKey};
+use crate::envelope::{CborError, Envelope, EnvelopeError, KeyId, PublicKey, from_cbor_limited};
 use crate::signed::{
-    root_pin, BadPayload, DelegationDoc, JobDoc, KeySet, PlaceDoc, TrustDoc, DELEGATION_TYPE, JOB_TYPE, PLACE_TYPE,
-    TRUST_TYPE,
+    BadPayload, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, KeySet, PLACE_TYPE, PlaceDoc, TRUST_TYPE,
+    TrustDoc, root_pin,
 };
 
 /// Limits of what is signed, in bytes.
@@ -110,7 +110,8 @@ impl Trust {
     /// # Errors
     /// Why it is not trusted.
     pub fn own(envelope: &[u8]) -> Result<Trust, Distrust> {
-        let parsed = Envelope::decode(envelope, Limits::TRUST_BYTES).map_err(envelope_error("the trust document"))?;
+        let parsed =
+            Envelope::decode(envelope, Limits::TRUST_BYTES).map_err(envelope_error("the trust document"))?;
         let doc: TrustDoc = from_cbor_limited(&parsed.payload, Limits::TRUST_BYTES)?;
         doc.validate()?;
         parsed
@@ -128,7 +129,8 @@ impl Trust {
         if next.doc.version <= self.doc.version {
             return Err(Distrust::OlderTrust { offered: next.doc.version, known: self.doc.version });
         }
-        let parsed = Envelope::decode(envelope, Limits::TRUST_BYTES).map_err(envelope_error("the trust document"))?;
+        let parsed =
+            Envelope::decode(envelope, Limits::TRUST_BYTES).map_err(envelope_error("the trust document"))?;
         let root = &self.doc.root;
         parsed
             .verify(TRUST_TYPE, |id| root.find(id), root.threshold as usize)
@@ -167,7 +169,8 @@ impl Trust {
     pub fn packagers(&self, cabinet: &str) -> Result<(Vec<PublicKey>, usize), Distrust> {
         let set = self.doc.cabinets.get(cabinet).ok_or_else(|| Distrust::NoKeys(cabinet.to_owned()))?;
         let keys: Vec<PublicKey> = set.keys.iter().map(|key| PublicKey(key.0)).collect();
-        let keys: Vec<PublicKey> = keys.into_iter().filter(|key| self.find(set, &key.id()).is_some()).collect();
+        let keys: Vec<PublicKey> =
+            keys.into_iter().filter(|key| self.find(set, &key.id()).is_some()).collect();
         if keys.is_empty() {
             return Err(Distrust::NoKeys(cabinet.to_owned()));
         }
@@ -189,7 +192,8 @@ impl Trust {
     /// # Errors
     /// Why it is not trusted.
     pub fn delegation(&self, envelope: &[u8]) -> Result<DelegationDoc, Distrust> {
-        let payload = self.by_job_keys("the delegation", DELEGATION_TYPE, envelope, Limits::DELEGATION_BYTES)?;
+        let payload =
+            self.by_job_keys("the delegation", DELEGATION_TYPE, envelope, Limits::DELEGATION_BYTES)?;
         let doc: DelegationDoc = from_cbor_limited(&payload, Limits::DELEGATION_BYTES)?;
         crate::signed::check_delegation_version(&doc)?;
         Ok(doc)
@@ -237,7 +241,9 @@ impl Trust {
         if self.doc.revoked.iter().any(|gone| gone.0 == key.id().0) {
             return Err(Distrust::Revoked(key.id()));
         }
-        parsed.verify(JOB_TYPE, |id| (*id == key.id()).then_some(key), 1).map_err(envelope_error("the job"))?;
+        parsed
+            .verify(JOB_TYPE, |id| (*id == key.id()).then_some(key), 1)
+            .map_err(envelope_error("the job"))?;
         Ok(Job::try_from(claimed)?)
     }
 }

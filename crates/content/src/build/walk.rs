@@ -52,20 +52,14 @@ pub(super) fn walk(folder: &Path) -> Result<Vec<Found>, BuildError> {
 }
 
 fn inspect(source: &Path, prefix: Option<&str>, name: &OsStr) -> Result<Found, BuildError> {
-    let name = name
-        .to_str()
-        .ok_or_else(|| BuildError::unfit(source, "has a name that is not UTF-8; rename it"))?;
+    let name =
+        name.to_str().ok_or_else(|| BuildError::unfit(source, "has a name that is not UTF-8; rename it"))?;
     let text = prefix.map_or_else(|| name.to_owned(), |prefix| format!("{prefix}/{name}"));
     let path = RelPath::new(&text).map_err(|error| BuildError::path(source, &error))?;
     let metadata = fs::symlink_metadata(source).map_err(BuildError::io(source))?;
     let kind = kind_of(source, &path, &metadata)?;
     let mode = mode_of(source, &kind, &metadata)?;
-    Ok(Found {
-        path,
-        source: source.to_owned(),
-        mode,
-        kind,
-    })
+    Ok(Found { path, source: source.to_owned(), mode, kind })
 }
 
 fn kind_of(source: &Path, path: &RelPath, metadata: &Metadata) -> Result<FoundKind, BuildError> {
@@ -78,9 +72,8 @@ fn kind_of(source: &Path, path: &RelPath, metadata: &Metadata) -> Result<FoundKi
     }
     if file_type.is_symlink() {
         let target = fs::read_link(source).map_err(BuildError::io(source))?;
-        let target = target
-            .to_str()
-            .ok_or_else(|| BuildError::unfit(source, "points to a name that is not UTF-8"))?;
+        let target =
+            target.to_str().ok_or_else(|| BuildError::unfit(source, "points to a name that is not UTF-8"))?;
         check_target(path, target).map_err(|error| BuildError::path(source, &error))?;
         return Ok(FoundKind::Symlink(target.to_owned()));
     }
@@ -91,10 +84,7 @@ fn kind_of(source: &Path, path: &RelPath, metadata: &Metadata) -> Result<FoundKi
     } else {
         "a device"
     };
-    Err(BuildError::unfit(
-        source,
-        format!("is {what}; a package holds files, folders and symlinks"),
-    ))
+    Err(BuildError::unfit(source, format!("is {what}; a package holds files, folders and symlinks")))
 }
 
 fn mode_of(source: &Path, kind: &FoundKind, metadata: &Metadata) -> Result<u32, BuildError> {
@@ -103,10 +93,7 @@ fn mode_of(source: &Path, kind: &FoundKind, metadata: &Metadata) -> Result<u32, 
     }
     let mode = metadata.mode() & 0o7777;
     if matches!(kind, FoundKind::File) && mode & 0o6000 != 0 {
-        return Err(BuildError::unfit(
-            source,
-            "is setuid or setgid; packages may not set that, take it off",
-        ));
+        return Err(BuildError::unfit(source, "is setuid or setgid; packages may not set that, take it off"));
     }
     // Folders inherit setgid from their parent on some systems without anyone having asked for it.
     Ok(mode & 0o1777)
@@ -115,12 +102,7 @@ fn mode_of(source: &Path, kind: &FoundKind, metadata: &Metadata) -> Result<u32, 
 /// One file under a name of our choosing, mode 0644: a `.deb` by itself.
 pub(super) fn single(source: &Path, name: &str) -> Result<Found, BuildError> {
     let path = RelPath::new(name).map_err(|error| BuildError::path(source, &error))?;
-    Ok(Found {
-        path,
-        source: source.to_owned(),
-        mode: 0o644,
-        kind: FoundKind::File,
-    })
+    Ok(Found { path, source: source.to_owned(), mode: 0o644, kind: FoundKind::File })
 }
 
 /// Opens what was a regular file when it was found, and must still be one.

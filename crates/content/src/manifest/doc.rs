@@ -186,21 +186,14 @@ fn check(id: PackageId, doc: ManifestDoc) -> Result<Manifest, ManifestError> {
 
 fn check_cdc(cdc: &CdcDoc) -> Result<(), ManifestError> {
     let sane = cdc.min >= 64 && cdc.min <= cdc.avg && cdc.avg <= cdc.max && cdc.max <= limits::CHUNK_BYTES;
-    if sane {
-        Ok(())
-    } else {
-        Err(field("cdc", "min, avg and max must ascend and be at most 1 MiB"))
-    }
+    if sane { Ok(()) } else { Err(field("cdc", "min, avg and max must ascend and be at most 1 MiB")) }
 }
 
 fn kind_from(text: &str) -> Result<Kind, ManifestError> {
     match text {
         "files" => Ok(Kind::Files),
         "deb" => Ok(Kind::Deb),
-        other => Err(field(
-            "kind",
-            format!("{other:?} is not supported by this version; files and deb are"),
-        )),
+        other => Err(field("kind", format!("{other:?} is not supported by this version; files and deb are"))),
     }
 }
 
@@ -208,10 +201,7 @@ fn order_from(text: &str) -> Result<VersionOrder, ManifestError> {
     match text {
         "semver" => Ok(VersionOrder::Semver),
         "deb" => Ok(VersionOrder::Deb),
-        other => Err(field(
-            "version_order",
-            format!("{other:?} is not supported; semver and deb are"),
-        )),
+        other => Err(field("version_order", format!("{other:?} is not supported; semver and deb are"))),
     }
 }
 
@@ -226,14 +216,12 @@ pub(crate) fn order_text(order: VersionOrder) -> &'static str {
 fn keep_from(keep: KeepDoc) -> Result<Keep, ManifestError> {
     match keep {
         KeepDoc::Days(days) if (1..=limits::KEEP_DAYS).contains(&days) => Ok(Keep::Days(days)),
-        KeepDoc::Days(days) => Err(field(
-            "keep",
-            format!("{days} days: 1 to {} are possible", limits::KEEP_DAYS),
-        )),
-        KeepDoc::Date(text) => text
-            .parse()
-            .map(Keep::Date)
-            .map_err(|_| field("keep", format!("{text:?} is not a date"))),
+        KeepDoc::Days(days) => {
+            Err(field("keep", format!("{days} days: 1 to {} are possible", limits::KEEP_DAYS)))
+        }
+        KeepDoc::Date(text) => {
+            text.parse().map(Keep::Date).map_err(|_| field("keep", format!("{text:?} is not a date")))
+        }
     }
 }
 
@@ -252,10 +240,7 @@ fn install_from(doc: InstallDoc, kind: Kind) -> Result<Install, ManifestError> {
         ));
     }
     if doc.retry > limits::RETRIES {
-        return Err(field(
-            "install.retry",
-            format!("{} is more than {}", doc.retry, limits::RETRIES),
-        ));
+        return Err(field("install.retry", format!("{} is more than {}", doc.retry, limits::RETRIES)));
     }
     match (&doc.to, kind) {
         (Some(to), Kind::Files) => {
@@ -265,11 +250,7 @@ fn install_from(doc: InstallDoc, kind: Kind) -> Result<Install, ManifestError> {
         (None, Kind::Files) => return Err(field("install.to", "is missing; kind files needs it")),
         (Some(_), Kind::Deb) => return Err(field("install.to", "is only for kind files")),
     }
-    Ok(Install {
-        to: doc.to,
-        timeout_secs: doc.timeout_secs,
-        retry: doc.retry,
-    })
+    Ok(Install { to: doc.to, timeout_secs: doc.timeout_secs, retry: doc.retry })
 }
 
 fn check_file_from(doc: CheckDoc) -> Result<Option<String>, ManifestError> {
@@ -297,26 +278,12 @@ fn deb_from(doc: Option<DebDoc>, kind: Kind) -> Result<Option<Deb>, ManifestErro
     if doc.package.is_empty() || doc.architecture.is_empty() {
         return Err(field("deb", "lacks package or architecture"));
     }
-    let DebDoc {
-        package,
-        architecture,
-        depends,
-        pre_depends,
-    } = doc;
-    Ok(Some(Deb {
-        package,
-        architecture,
-        depends,
-        pre_depends,
-    }))
+    let DebDoc { package, architecture, depends, pre_depends } = doc;
+    Ok(Some(Deb { package, architecture, depends, pre_depends }))
 }
 
 fn check_kind(manifest: &Manifest) -> Result<(), ManifestError> {
-    let files = manifest
-        .entries
-        .iter()
-        .filter(|entry| matches!(entry.kind, EntryKind::File { .. }))
-        .count();
+    let files = manifest.entries.iter().filter(|entry| matches!(entry.kind, EntryKind::File { .. })).count();
     match manifest.kind {
         Kind::Files if manifest.entries.is_empty() => {
             Err(field("files", "is empty: there is nothing to install"))
@@ -341,9 +308,7 @@ struct Chunks {
 impl Chunks {
     fn check(packed: Vec<u8>, uses: &[u8]) -> Result<Self, ManifestError> {
         if !packed.len().is_multiple_of(CHUNK_RECORD_BYTES) || !uses.len().is_multiple_of(4) {
-            return Err(ManifestError::Chunks(
-                "the packed lists end in the middle of a record",
-            ));
+            return Err(ManifestError::Chunks("the packed lists end in the middle of a record"));
         }
         let mut unique_bytes = 0;
         let mut seen = std::collections::HashSet::new();
@@ -356,17 +321,8 @@ impl Chunks {
             }
             unique_bytes += u64::from(chunk.len);
         }
-        let uses = uses
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|bytes| u32::from_le_bytes(*bytes))
-            .collect();
-        let chunks = Self {
-            packed: packed.into(),
-            uses,
-            unique_bytes,
-        };
+        let uses = uses.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        let chunks = Self { packed: packed.into(), uses, unique_bytes };
         chunks.check_order()?;
         Ok(chunks)
     }
@@ -377,47 +333,34 @@ impl Chunks {
         let mut next = 0;
         for &index in &self.uses {
             if index > next {
-                return Err(ManifestError::Chunks(
-                    "chunks are not numbered in order of first use",
-                ));
+                return Err(ManifestError::Chunks("chunks are not numbered in order of first use"));
             }
             next += u32::from(index == next);
         }
         if next as usize == self.packed.len() / CHUNK_RECORD_BYTES {
             Ok(())
         } else {
-            Err(ManifestError::Chunks(
-                "a chunk is listed that no file uses, or used that is not listed",
-            ))
+            Err(ManifestError::Chunks("a chunk is listed that no file uses, or used that is not listed"))
         }
     }
 
     fn len_of(&self, index: u32) -> u64 {
         let start = index as usize * CHUNK_RECORD_BYTES;
         let record = self.packed.get(start..start + CHUNK_RECORD_BYTES);
-        record
-            .and_then(read_chunk)
-            .map_or(0, |chunk| u64::from(chunk.len))
+        record.and_then(read_chunk).map_or(0, |chunk| u64::from(chunk.len))
     }
 }
 
 pub(super) fn read_chunk(record: &[u8]) -> Option<Chunk> {
     let (hash, len) = record.split_first_chunk::<32>()?;
-    Some(Chunk {
-        hash: *hash,
-        len: u32::from_le_bytes(len.try_into().ok()?),
-    })
+    Some(Chunk { hash: *hash, len: u32::from_le_bytes(len.try_into().ok()?) })
 }
 
 fn entries_from(docs: Vec<EntryDoc>, chunks: &Chunks) -> Result<(Vec<Entry>, u64), ManifestError> {
     if docs.len() > limits::ENTRIES {
         return Err(field(
             "files",
-            format!(
-                "has {} entries, at most {} are possible",
-                docs.len(),
-                limits::ENTRIES
-            ),
+            format!("has {} entries, at most {} are possible", docs.len(), limits::ENTRIES),
         ));
     }
     let mut position = 0;
@@ -432,37 +375,24 @@ fn entries_from(docs: Vec<EntryDoc>, chunks: &Chunks) -> Result<(Vec<Entry>, u64
         entries.push(entry);
     }
     if position != chunks.uses.len() {
-        return Err(ManifestError::Chunks(
-            "the files use fewer chunks than are listed as used",
-        ));
+        return Err(ManifestError::Chunks("the files use fewer chunks than are listed as used"));
     }
     if total > limits::PACKAGE_BYTES {
-        return Err(field(
-            "files",
-            format!("have {total} bytes together, at most 1 TiB is possible"),
-        ));
+        return Err(field("files", format!("have {total} bytes together, at most 1 TiB is possible")));
     }
     Ok((entries, total))
 }
 
 fn entry_from(nth: usize, doc: EntryDoc, position: usize, chunks: &Chunks) -> Result<Entry, ManifestError> {
     let path = RelPath::new(&doc.path).map_err(|source| ManifestError::Path { entry: nth, source })?;
-    let refuse = |problem| ManifestError::Entry {
-        path: doc.path.clone(),
-        problem,
-    };
+    let refuse = |problem| ManifestError::Entry { path: doc.path.clone(), problem };
     let has_content = doc.size > 0 || doc.chunks > 0;
     let kind = match (doc.kind, doc.target) {
         (EntryKindDoc::File, None) => {
             let count = usize::try_from(doc.chunks).map_err(|_| refuse("has too many chunks"))?;
-            let uses = position
-                ..position
-                    .checked_add(count)
-                    .ok_or_else(|| refuse("has too many chunks"))?;
-            let used = chunks
-                .uses
-                .get(uses.clone())
-                .ok_or_else(|| refuse("uses more chunks than are listed"))?;
+            let uses = position..position.checked_add(count).ok_or_else(|| refuse("has too many chunks"))?;
+            let used =
+                chunks.uses.get(uses.clone()).ok_or_else(|| refuse("uses more chunks than are listed"))?;
             let size: u64 = used.iter().map(|&index| chunks.len_of(index)).sum();
             if size != doc.size {
                 return Err(refuse("has another size than its chunks together"));
@@ -473,11 +403,7 @@ fn entry_from(nth: usize, doc: EntryDoc, position: usize, chunks: &Chunks) -> Re
         (EntryKindDoc::Symlink, Some(target)) if !has_content => EntryKind::Symlink { target },
         _ => return Err(refuse("has fields that do not fit its kind")),
     };
-    Ok(Entry {
-        path,
-        mode: doc.mode,
-        kind,
-    })
+    Ok(Entry { path, mode: doc.mode, kind })
 }
 
 /// Packs chunk records and uses the way [`ManifestDoc`] wants them.

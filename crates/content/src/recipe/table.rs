@@ -15,12 +15,7 @@ pub(super) fn parse(text: &str) -> Result<Spanned<DeTable<'_>>, Line> {
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
-    1 + text
-        .as_bytes()
-        .iter()
-        .take(offset)
-        .filter(|&&byte| byte == b'\n')
-        .count()
+    1 + text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count()
 }
 
 /// A table of the document, with its name for messages.
@@ -33,12 +28,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(super) fn root(text: &'a str, table: &'a DeTable<'a>) -> Self {
-        Self {
-            text,
-            name: "",
-            start: 0,
-            table,
-        }
+        Self { text, name: "", start: 0, table }
     }
 
     /// The line the table begins at.
@@ -53,19 +43,12 @@ impl<'a> Table<'a> {
     }
 
     fn full_name(&self, key: &str) -> String {
-        if self.name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.name)
-        }
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
     /// Refuses the first key, by line, that is not understood.
     pub(super) fn check_keys(&self, known: &[&str], not_yet: &[&str]) -> Result<(), Line> {
-        let unknown = self
-            .table
-            .iter()
-            .filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
+        let unknown = self.table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref()));
         let Some((key, _)) = unknown.min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
         };
@@ -90,16 +73,8 @@ impl<'a> Table<'a> {
         };
         let start = value.span().start;
         match value.get_ref() {
-            DeValue::Table(table) => Ok(Some(Table {
-                text: self.text,
-                name: key,
-                start,
-                table,
-            })),
-            _ => Err((
-                line_at(self.text, start),
-                format!("`{}` must be a table", self.full_name(key)),
-            )),
+            DeValue::Table(table) => Ok(Some(Table { text: self.text, name: key, start, table })),
+            _ => Err((line_at(self.text, start), format!("`{}` must be a table", self.full_name(key)))),
         }
     }
 
@@ -114,17 +89,13 @@ impl<'a> Table<'a> {
             Some((line, DeValue::String(text))) => read(text)
                 .map(Some)
                 .map_err(|problem| (line, format!("`{}`: {problem}", self.full_name(key)))),
-            Some((line, _)) => Err((
-                line,
-                format!("`{}` must be a text in quotes", self.full_name(key)),
-            )),
+            Some((line, _)) => Err((line, format!("`{}` must be a text in quotes", self.full_name(key)))),
         }
     }
 
     /// As [`Table::text`], and the key must be there.
     pub(super) fn required<T>(&self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<T, Line> {
-        self.text(key, read)?
-            .ok_or_else(|| (self.line(), format!("`{}` is missing", self.full_name(key))))
+        self.text(key, read)?.ok_or_else(|| (self.line(), format!("`{}` is missing", self.full_name(key))))
     }
 
     /// A whole number from 0 to `max`.
@@ -132,15 +103,10 @@ impl<'a> Table<'a> {
         let Some((line, value)) = self.value(key) else {
             return Ok(None);
         };
-        let number = value
-            .as_integer()
-            .and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = value.as_integer().and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
         match number {
             Some(number) if number <= max => Ok(Some(number)),
-            _ => Err((
-                line,
-                format!("`{}` must be a whole number from 0 to {max}", self.full_name(key)),
-            )),
+            _ => Err((line, format!("`{}` must be a whole number from 0 to {max}", self.full_name(key)))),
         }
     }
 }

@@ -25,11 +25,7 @@ fn what_may_be_left_out_has_defaults() {
             summary: String::new(),
             kind: Kind::Files,
             keep: Keep::Days(90),
-            install: Install {
-                to: Some("/opt/editor".into()),
-                timeout_secs: 1800,
-                retry: 0
-            },
+            install: Install { to: Some("/opt/editor".into()), timeout_secs: 1800, retry: 0 },
             check_file: None,
         }
     );
@@ -73,45 +69,21 @@ fn with(line: usize, new: &str) -> String {
 #[test]
 fn refusals_say_where_and_what() {
     let table: &[(usize, &str, &str)] = &[
-        (
-            2,
-            "nam = \"editor\"",
-            "packhorse.toml:2: unknown key `package.nam`",
-        ),
+        (2, "nam = \"editor\"", "packhorse.toml:2: unknown key `package.nam`"),
         (2, "", "packhorse.toml:1: `package.name` is missing"),
-        (
-            2,
-            "name = \"Editor\"",
-            "packhorse.toml:2: `package.name`: \"Editor\" is no package name",
-        ),
+        (2, "name = \"Editor\"", "packhorse.toml:2: `package.name`: \"Editor\" is no package name"),
         (2, "name = \"../x\"", "packhorse.toml:2: `package.name`"),
         (2, "name = 3", "packhorse.toml:2: `package.name` must be a text"),
-        (
-            3,
-            "version = \"two\"",
-            "packhorse.toml:3: `package.version`: 'two' is not a version",
-        ),
+        (3, "version = \"two\"", "packhorse.toml:3: `package.version`: 'two' is not a version"),
         (
             3,
             "version = \"1.0\"\nversion_order = \"rpm\"",
             "packhorse.toml:4: `package.version_order`: version_order \"rpm\" is not supported yet",
         ),
         (3, "", "packhorse.toml:1: `package.version` is missing"),
-        (
-            4,
-            "kind = \"rpm\"",
-            "packhorse.toml:4: `package.kind`: kind \"rpm\" is not supported yet",
-        ),
-        (
-            4,
-            "kind = \"zip\"",
-            "packhorse.toml:4: `package.kind`: kind \"zip\" is unknown",
-        ),
-        (
-            4,
-            "kind = \"deb\"",
-            "packhorse.toml:7: `install.to` is only for kind files",
-        ),
+        (4, "kind = \"rpm\"", "packhorse.toml:4: `package.kind`: kind \"rpm\" is not supported yet"),
+        (4, "kind = \"zip\"", "packhorse.toml:4: `package.kind`: kind \"zip\" is unknown"),
+        (4, "kind = \"deb\"", "packhorse.toml:7: `install.to` is only for kind files"),
         (5, "keep = \"0d\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"99999d\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"2026-13-40\"", "packhorse.toml:5: `package.keep`"),
@@ -123,52 +95,21 @@ fn refusals_say_where_and_what() {
         (8, "timeout = \"400d\"", "packhorse.toml:8: `install.timeout`"),
         (8, "timeout = \"0s\"", "packhorse.toml:8: `install.timeout`"),
         (8, "timeout = \"é\"", "packhorse.toml:8: `install.timeout`"),
-        (
-            8,
-            "timeout = 30",
-            "packhorse.toml:8: `install.timeout` must be a text",
-        ),
-        (
-            8,
-            "retry = 1000",
-            "packhorse.toml:8: `install.retry` must be a whole number from 0 to 100",
-        ),
+        (8, "timeout = 30", "packhorse.toml:8: `install.timeout` must be a text"),
+        (8, "retry = 1000", "packhorse.toml:8: `install.retry` must be a whole number from 0 to 100"),
         (8, "retry = -1", "packhorse.toml:8: `install.retry`"),
-        (
-            8,
-            "restart = \"ask\"",
-            "packhorse.toml:8: `install.restart` is not supported yet",
-        ),
-        (
-            8,
-            "before = \"hooks/x.sh\"",
-            "packhorse.toml:8: `install.before` is not supported yet",
-        ),
-        (
-            8,
-            "[conditions]\nos = [\"linux\"]",
-            "packhorse.toml:8: `conditions` is not supported yet",
-        ),
-        (
-            8,
-            "[check]\nfile = \"bin/editor\"",
-            "packhorse.toml:9: `check.file`",
-        ),
-        (
-            8,
-            "[check]\nhash = \"x\"",
-            "packhorse.toml:9: unknown key `check.hash`",
-        ),
+        (8, "restart = \"ask\"", "packhorse.toml:8: `install.restart` is not supported yet"),
+        (8, "before = \"hooks/x.sh\"", "packhorse.toml:8: `install.before` is not supported yet"),
+        (8, "[conditions]\nos = [\"linux\"]", "packhorse.toml:8: `conditions` is not supported yet"),
+        (8, "[check]\nfile = \"bin/editor\"", "packhorse.toml:9: `check.file`"),
+        (8, "[check]\nhash = \"x\"", "packhorse.toml:9: unknown key `check.hash`"),
         (8, "[extra]", "packhorse.toml:8: unknown key `extra`"),
         (8, "to = \"/again\"", "packhorse.toml:8: "),
         (8, "retry = ", "packhorse.toml:8: "),
     ];
     for (line, new, expected) in table {
         let error = check(&with(*line, new)).expect_err(new);
-        assert!(
-            error.starts_with(expected),
-            "{new}\n  expected {expected}\n  got      {error}"
-        );
+        assert!(error.starts_with(expected), "{new}\n  expected {expected}\n  got      {error}");
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::bytes::{Fixed, Id16, Id32};
-use crate::envelope::{from_cbor_limited, to_cbor, CborError};
+use crate::envelope::{CborError, from_cbor_limited, to_cbor};
 
 /// Longest time a request for orders is held, in seconds.
 pub const HOLD_SECS_MAX: u32 = 60;

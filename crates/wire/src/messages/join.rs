@@ -29,7 +29,10 @@ pub struct JoinRequest {
 impl std::fmt::Debug for JoinRequest {
     /// Without the secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JoinRequest").field("role", &self.role).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("JoinRequest")
+            .field("role", &self.role)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,14 +17,13 @@ mod report;
 
 pub use content::{FramesRequest, ManifestRequest, RANGES_MAX};
 pub use feed::{
-    BelowHost, CopyHint, CursorMsg, FeedRequest, FeedResponse, JobOrder, Order, OrderMsg, ProofMsg, ReceiptMsg, HOLD_SECS_MAX,
+    BelowHost, CopyHint, CursorMsg, FeedRequest, FeedResponse, HOLD_SECS_MAX, JobOrder, Order, OrderMsg,
+    ProofMsg, ReceiptMsg,
 };
-pub use join::{
-    JoinBelowRequest, JoinRequest, JoinResponse, RenewRequest, RenewResponse, ADDRESSES_MAX,
-};
+pub use join::{ADDRESSES_MAX, JoinBelowRequest, JoinRequest, JoinResponse, RenewRequest, RenewResponse};
 pub use report::{
-    BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, ReasonMsg, ReportMsg, ReportsRequest, ReportsResponse,
-    Soft, TrafficMsg, REPORTS_MAX,
+    BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, REPORTS_MAX, ReasonMsg, ReportMsg,
+    ReportsRequest, ReportsResponse, Soft, TrafficMsg,
 };
 
 /// The protocol's version. A system answers requests of this version and the one before.

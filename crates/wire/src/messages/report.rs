@@ -4,7 +4,7 @@ use packhorse_domain::ids::{HostId, Incarnation, PackageId};
 use packhorse_domain::instruction::State;
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
-    Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, Traffic, TAIL_BYTES_MAX,
+    Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX, Traffic,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -320,10 +320,14 @@ impl EventMsg {
     fn to_event(&self, no: u64) -> Result<LineEvent, BadReport> {
         let bad = |what, word: &str| BadReport { no, what, word: head(word, 64) };
         Ok(match self {
-            EventMsg::Waits(reason) => LineEvent::Waits(reason.to_reason().ok_or_else(|| bad("reason", &reason.code))?),
+            EventMsg::Waits(reason) => {
+                LineEvent::Waits(reason.to_reason().ok_or_else(|| bad("reason", &reason.code))?)
+            }
             EventMsg::Delivered => LineEvent::Delivered,
             EventMsg::Begun => LineEvent::Begun,
-            EventMsg::Ended(outcome) => LineEvent::Ended(outcome.to_outcome().ok_or_else(|| bad("end", &outcome.end))?),
+            EventMsg::Ended(outcome) => {
+                LineEvent::Ended(outcome.to_outcome().ok_or_else(|| bad("end", &outcome.end))?)
+            }
         })
     }
 }
@@ -375,7 +379,9 @@ impl TryFrom<&ReportMsg> for Report {
                 traffic: (*traffic).into(),
             }),
             BodyMsg::Traffic(traffic) => Body::Traffic((*traffic).into()),
-            BodyMsg::Alarm { code, text } => Body::Alarm { code: head(code, 64), text: head(text, TEXT_BYTES_MAX) },
+            BodyMsg::Alarm { code, text } => {
+                Body::Alarm { code: head(code, 64), text: head(text, TEXT_BYTES_MAX) }
+            }
         };
         Ok(Report {
             origin: HostId(msg.origin.0),

@@ -5,7 +5,7 @@ use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Round};
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
 
-use super::{version, BadPayload};
+use super::{BadPayload, version};
 use crate::bytes::{Id16, Id32};
 
 /// Payload type of jobs.
@@ -63,7 +63,12 @@ impl From<&PackageLabel> for LabelDoc {
 
 impl From<LabelDoc> for PackageLabel {
     fn from(doc: LabelDoc) -> PackageLabel {
-        PackageLabel { cabinet: doc.cabinet, name: doc.name, version: doc.version, generation: doc.generation }
+        PackageLabel {
+            cabinet: doc.cabinet,
+            name: doc.name,
+            version: doc.version,
+            generation: doc.generation,
+        }
     }
 }
 
@@ -174,7 +179,9 @@ impl From<&Job> for JobDoc {
 impl From<&Clause> for ClauseDoc {
     fn from(clause: &Clause) -> ClauseDoc {
         match clause {
-            Clause::Hosts { root, size } => ClauseDoc::Hosts { root: crate::bytes::Fixed(*root), size: *size },
+            Clause::Hosts { root, size } => {
+                ClauseDoc::Hosts { root: crate::bytes::Fixed(*root), size: *size }
+            }
             Clause::Below(relay) => ClauseDoc::Below((*relay).into()),
             Clause::All { relays } => ClauseDoc::All { relays: *relays },
         }
@@ -210,7 +217,11 @@ impl TryFrom<JobDoc> for Job {
             packages: doc
                 .packages
                 .into_iter()
-                .map(|p| JobPackage { id: p.id.into(), label: p.label.into(), keep_until: Time(p.keep_until) })
+                .map(|p| JobPackage {
+                    id: p.id.into(),
+                    label: p.label.into(),
+                    keep_until: Time(p.keep_until),
+                })
                 .collect(),
             rounds: doc
                 .rounds

@@ -6,10 +6,10 @@ mod job;
 mod place;
 mod trust_doc;
 
-pub use delegation::{DelegatedCabinet, DelegationDoc, DELEGATION_TYPE, DELEGATION_VERSION};
-pub use job::{ClauseDoc, JobDoc, JobPackageDoc, KeyDoc, LabelDoc, RoundDoc, JOB_TYPE};
-pub use place::{PlaceDoc, PLACE_TYPE};
-pub use trust_doc::{root_pin, KeySet, TrustDoc, TRUST_TYPE, TRUST_VERSION};
+pub use delegation::{DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc};
+pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeyDoc, LabelDoc, RoundDoc};
+pub use place::{PLACE_TYPE, PlaceDoc};
+pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
 use thiserror::Error;
 

@@ -4,7 +4,7 @@ use packhorse_domain::ids::Name;
 use packhorse_domain::job::{HostRole, Place};
 use serde::{Deserialize, Serialize};
 
-use super::{limit, version, BadPayload};
+use super::{BadPayload, limit, version};
 use crate::bytes::Id16;
 
 /// Payload type of places.
@@ -50,8 +50,10 @@ impl TryFrom<PlaceDoc> for Place {
     fn try_from(doc: PlaceDoc) -> Result<Place, BadPayload> {
         version("the place", doc.v, VERSION)?;
         limit("relays above one another", doc.route.len(), ROUTE_MAX)?;
-        let role = HostRole::parse(&doc.role)
-            .ok_or_else(|| BadPayload::Word { what: "the host's role", word: doc.role.chars().take(64).collect() })?;
+        let role = HostRole::parse(&doc.role).ok_or_else(|| BadPayload::Word {
+            what: "the host's role",
+            word: doc.role.chars().take(64).collect(),
+        })?;
         Ok(Place {
             host: doc.host.into(),
             name: Name::for_host(&doc.name)?.to_string(),

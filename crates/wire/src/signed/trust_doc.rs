@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{limit, version, BadPayload};
+use super::{BadPayload, limit, version};
 use crate::bytes::{Fixed, Id16, Id32};
 use crate::envelope::PublicKey;
 
@@ -79,7 +79,10 @@ impl TrustDoc {
             let enough = set.threshold >= 1 && set.threshold as usize <= set.keys.len();
             if !enough {
                 let what = "the trust document's threshold";
-                return Err(BadPayload::Word { what, word: format!("{} of {}", set.threshold, set.keys.len()) });
+                return Err(BadPayload::Word {
+                    what,
+                    word: format!("{} of {}", set.threshold, set.keys.len()),
+                });
             }
         }
         Ok(())
