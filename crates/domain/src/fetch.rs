@@ -67,20 +67,13 @@ impl RangeSet {
 
     /// Is this index in the set?
     pub fn contains(&self, index: u32) -> bool {
-        self.ranges
-            .range(..=index)
-            .next_back()
-            .is_some_and(|(_, &end)| index < end)
+        self.ranges.range(..=index).next_back().is_some_and(|(_, &end)| index < end)
     }
 
     /// Are all indices of this range in the set?
     pub fn contains_range(&self, range: &Range<u32>) -> bool {
         range.is_empty()
-            || self
-                .ranges
-                .range(..=range.start)
-                .next_back()
-                .is_some_and(|(_, &end)| range.end <= end)
+            || self.ranges.range(..=range.start).next_back().is_some_and(|(_, &end)| range.end <= end)
     }
 
     /// Is nothing in the set?
@@ -90,10 +83,7 @@ impl RangeSet {
 
     /// How many indices are in the set.
     pub fn len(&self) -> u64 {
-        self.ranges
-            .iter()
-            .map(|(start, end)| u64::from(end - start))
-            .sum()
+        self.ranges.iter().map(|(start, end)| u64::from(end - start)).sum()
     }
 
     /// How many ranges it takes to write the set down.
@@ -246,14 +236,7 @@ impl Fetch {
     pub fn with_limits(mut missing: RangeSet, lengths: Vec<u32>, limits: FetchLimits) -> Self {
         let count = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
         missing.remove(count..u32::MAX);
-        Self {
-            missing,
-            lengths,
-            limits,
-            failures: 0,
-            strikes: 0,
-            pause_until_micros: None,
-        }
+        Self { missing, lengths, limits, failures: 0, strikes: 0, pause_until_micros: None }
     }
 
     /// What to do at this time. Changes nothing: asked twice, it answers the same.
@@ -262,9 +245,7 @@ impl Fetch {
             return FetchStep::Done;
         }
         if self.strikes >= self.limits.strikes {
-            return FetchStep::BadSource {
-                strikes: self.strikes,
-            };
+            return FetchStep::BadSource { strikes: self.strikes };
         }
         match self.pause_until_micros {
             Some(until_micros) if now_micros < until_micros => FetchStep::Wait { until_micros },
@@ -287,10 +268,7 @@ impl Fetch {
     /// The line or the source failed: wait, longer each time. `jitter` is any random number; it spreads those who
     /// failed together over the second half of the pause.
     pub fn failed(&mut self, now_micros: i64, jitter: u64) {
-        let doubled = self
-            .limits
-            .first_pause_micros
-            .saturating_mul(1_i64 << self.failures.min(20));
+        let doubled = self.limits.first_pause_micros.saturating_mul(1_i64 << self.failures.min(20));
         let pause = doubled.clamp(1, self.limits.longest_pause_micros.max(1));
         self.failures = self.failures.saturating_add(1);
         self.pause_until_micros = Some(now_micros.saturating_add(jittered(pause, jitter)));
@@ -304,10 +282,7 @@ impl Fetch {
     }
 
     fn ask(&self) -> Ask {
-        let mut ask = Ask {
-            ranges: RangeSet::new(),
-            plain_bytes: 0,
-        };
+        let mut ask = Ask { ranges: RangeSet::new(), plain_bytes: 0 };
         for range in self.missing.ranges().take(self.limits.ranges) {
             let taken = self.take(range.clone(), &mut ask);
             if taken < range.end {
@@ -357,10 +332,7 @@ mod tests {
         ranges.remove(1..3);
         assert_eq!(ranges.to_string(), "0,3-5");
         assert_eq!((ranges.len(), ranges.range_count(), ranges.end()), (4, 2, 6));
-        assert_eq!(
-            (ranges.next_from(1), ranges.next_from(4), ranges.next_from(6)),
-            (Some(3), Some(4), None)
-        );
+        assert_eq!((ranges.next_from(1), ranges.next_from(4), ranges.next_from(6)), (Some(3), Some(4), None));
         assert!(ranges.contains_range(&(3..6)) && !ranges.contains_range(&(0..4)));
         assert_eq!(ranges.intersect(&set(&[0..4])).to_string(), "0,3");
         assert_eq!(ranges.subtract(&set(&[0..4])).to_string(), "4-5");
@@ -370,9 +342,7 @@ mod tests {
     fn numbers(seed: u64) -> impl FnMut(u32) -> u32 {
         let mut state = seed;
         move |below| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             ((state >> 33) % u64::from(below)) as u32
         }
     }
@@ -392,15 +362,9 @@ mod tests {
                     ranges.remove(range.clone());
                     model.retain(|index| !range.contains(index));
                 }
-                assert_eq!(
-                    ranges.iter().collect::<Vec<_>>(),
-                    model.iter().copied().collect::<Vec<_>>()
-                );
+                assert_eq!(ranges.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
                 let listed: Vec<_> = ranges.ranges().collect();
-                assert!(
-                    listed.windows(2).all(|pair| pair[0].end < pair[1].start),
-                    "touching: {listed:?}"
-                );
+                assert!(listed.windows(2).all(|pair| pair[0].end < pair[1].start), "touching: {listed:?}");
             }
         }
     }
@@ -408,18 +372,10 @@ mod tests {
     #[test]
     fn few_large_requests() {
         let fetch = Fetch::new(RangeSet::full(2000), vec![65_536; 2000]);
-        let FetchStep::Ask(ask) = fetch.next(0) else {
-            panic!("expected a request")
-        };
-        assert_eq!(
-            (ask.ranges.to_string().as_str(), ask.plain_bytes),
-            ("0-1023", 64 << 20)
-        );
+        let FetchStep::Ask(ask) = fetch.next(0) else { panic!("expected a request") };
+        assert_eq!((ask.ranges.to_string().as_str(), ask.plain_bytes), ("0-1023", 64 << 20));
         // Every second chunk: the limit of ranges holds.
-        let odd = (0..5000)
-            .filter(|index| index % 2 == 1)
-            .map(|index| index..index + 1)
-            .collect();
+        let odd = (0..5000).filter(|index| index % 2 == 1).map(|index| index..index + 1).collect();
         let FetchStep::Ask(ask) = Fetch::new(odd, vec![1; 5000]).next(0) else {
             panic!("expected a request")
         };
@@ -428,14 +384,9 @@ mod tests {
 
     #[test]
     fn a_chunk_larger_than_a_request_is_asked_for_alone() {
-        let limits = FetchLimits {
-            plain_bytes: 10,
-            ..FetchLimits::default()
-        };
+        let limits = FetchLimits { plain_bytes: 10, ..FetchLimits::default() };
         let fetch = Fetch::with_limits(RangeSet::full(3), vec![100, 100, 1], limits);
-        let FetchStep::Ask(ask) = fetch.next(0) else {
-            panic!("expected a request")
-        };
+        let FetchStep::Ask(ask) = fetch.next(0) else { panic!("expected a request") };
         assert_eq!(ask.ranges, RangeSet::full(1));
     }
 
@@ -445,9 +396,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..9 {
             fetch.failed(0, u64::MAX / 3);
-            let FetchStep::Wait { until_micros } = fetch.next(0) else {
-                panic!("expected a pause")
-            };
+            let FetchStep::Wait { until_micros } = fetch.next(0) else { panic!("expected a pause") };
             assert!(matches!(fetch.next(until_micros), FetchStep::Ask(_)));
             pauses.push(until_micros);
         }
@@ -456,12 +405,7 @@ mod tests {
         fetch.got(0..1);
         assert!(matches!(fetch.next(0), FetchStep::Ask(_)));
         fetch.failed(0, 0);
-        assert_eq!(
-            fetch.next(0),
-            FetchStep::Wait {
-                until_micros: 500_000
-            }
-        );
+        assert_eq!(fetch.next(0), FetchStep::Wait { until_micros: 500_000 });
     }
 
     #[test]

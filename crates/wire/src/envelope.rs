@@ -125,18 +125,11 @@ pub fn to_cbor<T: Serialize>(value: &T) -> Result<Vec<u8>, CborError> {
 /// Reads one CBOR value that fills `bytes` exactly. Errors: more than `limit_bytes`, malformed, bytes left over.
 pub fn from_cbor_limited<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) -> Result<T, CborError> {
     if bytes.len() > limit_bytes {
-        return Err(CborError::TooLarge {
-            size: bytes.len(),
-            limit: limit_bytes,
-        });
+        return Err(CborError::TooLarge { size: bytes.len(), limit: limit_bytes });
     }
     let mut rest = bytes;
     let value = ciborium::from_reader(&mut rest).map_err(|error| CborError::Malformed(error.to_string()))?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(CborError::TrailingBytes(rest.len()))
-    }
+    if rest.is_empty() { Ok(value) } else { Err(CborError::TrailingBytes(rest.len())) }
 }
 
 /// Names a key: the first 16 bytes of the BLAKE3 of the public key. Text form: 32 hex digits.
@@ -164,11 +157,7 @@ impl Serialize for KeyId {
 impl<'de> Deserialize<'de> for KeyId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = ByteBuf::deserialize(deserializer)?;
-        bytes
-            .as_slice()
-            .try_into()
-            .map(KeyId)
-            .map_err(|_| D::Error::custom("a key id has 16 bytes"))
+        bytes.as_slice().try_into().map(KeyId).map_err(|_| D::Error::custom("a key id has 16 bytes"))
     }
 }
 
@@ -186,9 +175,7 @@ impl PublicKey {
     }
 
     fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(message, signature)
-            .is_ok()
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).is_ok()
     }
 }
 
@@ -211,16 +198,9 @@ impl FromStr for PublicKey {
         if text.len() > Limits::KEY_TEXT_BYTES {
             return Err(KeyError::NotAPublicKey);
         }
-        let encoded = text
-            .trim()
-            .strip_prefix(PUBLIC_KEY_PREFIX)
-            .ok_or(KeyError::NotAPublicKey)?;
+        let encoded = text.trim().strip_prefix(PUBLIC_KEY_PREFIX).ok_or(KeyError::NotAPublicKey)?;
         let bytes = BASE64.decode(encoded).map_err(|_| KeyError::NotAPublicKey)?;
-        bytes
-            .as_slice()
-            .try_into()
-            .map(PublicKey)
-            .map_err(|_| KeyError::NotAPublicKey)
+        bytes.as_slice().try_into().map(PublicKey).map_err(|_| KeyError::NotAPublicKey)
     }
 }
 
@@ -232,9 +212,7 @@ impl Serialize for PublicKey {
 
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -246,9 +224,7 @@ pub struct SigningKey {
 impl SigningKey {
     /// Makes a new key from the system's randomness. Errors: the system has none.
     pub fn generate() -> Result<Self, KeyError> {
-        Ed25519KeyPair::generate()
-            .map(|pair| Self { pair })
-            .map_err(|_| KeyError::Generating)
+        Ed25519KeyPair::generate().map(|pair| Self { pair }).map_err(|_| KeyError::Generating)
     }
 
     /// Reads the text form. Errors: another version, damaged, not Ed25519.
@@ -260,19 +236,14 @@ impl SigningKey {
         if version.trim_end() != KEY_FILE_VERSION {
             return Err(KeyError::UnknownVersion);
         }
-        let pkcs8 = BASE64
-            .decode(body.trim())
-            .map_err(|_| KeyError::Damaged("second line is not base64"))?;
+        let pkcs8 = BASE64.decode(body.trim()).map_err(|_| KeyError::Damaged("second line is not base64"))?;
         let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Damaged("not an Ed25519 key"))?;
         Ok(Self { pair })
     }
 
     /// Writes the text form; whoever stores it gives the file mode 0600. Errors: the crypto library refuses.
     pub fn to_text(&self) -> Result<String, KeyError> {
-        let pkcs8 = self
-            .pair
-            .to_pkcs8()
-            .map_err(|_| KeyError::Damaged("cannot be exported"))?;
+        let pkcs8 = self.pair.to_pkcs8().map_err(|_| KeyError::Damaged("cannot be exported"))?;
         Ok(format!("{KEY_FILE_VERSION}\n{}\n", BASE64.encode(pkcs8.as_ref())))
     }
 
@@ -337,15 +308,8 @@ impl Envelope {
     /// Signs `payload` as a document of `payload_type` with every key given. Errors: the crypto library refuses.
     pub fn sign(payload_type: &str, payload: Bytes, keys: &[&SigningKey]) -> Result<Self, EnvelopeError> {
         let message = pre_authentication(payload_type, &payload);
-        let signatures = keys
-            .iter()
-            .map(|key| sign_one(key, &message))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            payload_type: payload_type.to_owned(),
-            payload,
-            signatures,
-        })
+        let signatures = keys.iter().map(|key| sign_one(key, &message)).collect::<Result<_, _>>()?;
+        Ok(Self { payload_type: payload_type.to_owned(), payload, signatures })
     }
 
     /// Returns the payload if at least `threshold` different keys known to `keys` signed exactly these bytes as a
@@ -376,11 +340,7 @@ impl Envelope {
             }
         }
         if signers.len() < threshold {
-            return Err(EnvelopeError::TooFewSignatures {
-                valid: signers.len(),
-                needed: threshold,
-                unknown,
-            });
+            return Err(EnvelopeError::TooFewSignatures { valid: signers.len(), needed: threshold, unknown });
         }
         Ok(&self.payload)
     }
@@ -388,10 +348,7 @@ impl Envelope {
     fn check_shape(&self, expected_type: &str) -> Result<(), EnvelopeError> {
         if self.signatures.len() > Limits::SIGNATURES
             || self.payload_type.len() > Limits::PAYLOAD_TYPE_BYTES
-            || self
-                .signatures
-                .iter()
-                .any(|signature| signature.sig.len() != SIGNATURE_BYTES)
+            || self.signatures.iter().any(|signature| signature.sig.len() != SIGNATURE_BYTES)
         {
             return Err(EnvelopeError::TooLarge);
         }
@@ -417,10 +374,7 @@ impl Envelope {
 
 fn sign_one(key: &SigningKey, message: &[u8]) -> Result<Signature, EnvelopeError> {
     let signature = key.pair.try_sign(message).map_err(|_| EnvelopeError::Signing)?;
-    Ok(Signature {
-        key_id: key.public().id(),
-        sig: signature.as_ref().to_vec(),
-    })
+    Ok(Signature { key_id: key.public().id(), sig: signature.as_ref().to_vec() })
 }
 
 /// DSSE's pre-authentication encoding: lengths keep type and payload from running into each other.
@@ -457,10 +411,7 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let bytes = signed(&[&key]).encode().unwrap();
         let envelope = Envelope::decode(&bytes, bytes.len()).unwrap();
-        assert_eq!(
-            envelope.verify(TYPE, known(&[key.public()]), 1).unwrap(),
-            b"hello"
-        );
+        assert_eq!(envelope.verify(TYPE, known(&[key.public()]), 1).unwrap(), b"hello");
         assert_eq!(envelope.encode().unwrap(), bytes);
     }
 
@@ -469,14 +420,8 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let again = SigningKey::from_text(&key.to_text().unwrap()).unwrap();
         assert_eq!(again.public(), key.public());
-        assert_eq!(
-            key.public().to_string().parse::<PublicKey>().unwrap(),
-            key.public()
-        );
-        assert!(matches!(
-            SigningKey::from_text("other v9\nAAAA\n"),
-            Err(KeyError::UnknownVersion)
-        ));
+        assert_eq!(key.public().to_string().parse::<PublicKey>().unwrap(), key.public());
+        assert!(matches!(SigningKey::from_text("other v9\nAAAA\n"), Err(KeyError::UnknownVersion)));
         assert!("packhorse-key:ed25519:AAAA".parse::<PublicKey>().is_err());
     }
 
@@ -485,24 +430,14 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let envelope = signed(&[&key, &key]);
         let error = envelope.verify(TYPE, known(&[key.public()]), 2).unwrap_err();
-        assert!(matches!(
-            error,
-            EnvelopeError::TooFewSignatures {
-                valid: 1,
-                needed: 2,
-                unknown: 0
-            }
-        ));
+        assert!(matches!(error, EnvelopeError::TooFewSignatures { valid: 1, needed: 2, unknown: 0 }));
         // Also when two ids lead to the same key.
         let mut renamed = signed(&[&key, &key]);
         renamed.signatures[1].key_id = KeyId([7; 16]);
         assert!(renamed.verify(TYPE, |_| Some(key.public()), 2).is_err());
         let other = SigningKey::generate().unwrap();
         let both = signed(&[&key, &other]);
-        assert!(
-            both.verify(TYPE, known(&[key.public(), other.public()]), 2)
-                .is_ok()
-        );
+        assert!(both.verify(TYPE, known(&[key.public(), other.public()]), 2).is_ok());
     }
 
     #[test]
@@ -511,10 +446,7 @@ mod tests {
         let trusted = [key.public()];
         let mut changed = signed(&[&key]);
         changed.payload = Bytes::from_static(b"hellp");
-        assert!(matches!(
-            changed.verify(TYPE, known(&trusted), 1),
-            Err(EnvelopeError::BadSignature(_))
-        ));
+        assert!(matches!(changed.verify(TYPE, known(&trusted), 1), Err(EnvelopeError::BadSignature(_))));
         let mut retyped = signed(&[&key]);
         retyped.payload_type = "application/vnd.packhorse.other".into();
         assert!(matches!(
@@ -522,14 +454,8 @@ mod tests {
             Err(EnvelopeError::BadSignature(_))
         ));
         let genuine = signed(&[&key]);
-        assert!(matches!(
-            genuine.verify("x", known(&trusted), 1),
-            Err(EnvelopeError::WrongType { .. })
-        ));
-        assert!(matches!(
-            genuine.verify(TYPE, known(&trusted), 0),
-            Err(EnvelopeError::ZeroThreshold)
-        ));
+        assert!(matches!(genuine.verify("x", known(&trusted), 1), Err(EnvelopeError::WrongType { .. })));
+        assert!(matches!(genuine.verify(TYPE, known(&trusted), 0), Err(EnvelopeError::ZeroThreshold)));
         assert!(matches!(
             genuine.verify(TYPE, known(&[]), 1),
             Err(EnvelopeError::TooFewSignatures { unknown: 1, .. })

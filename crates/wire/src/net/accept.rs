@@ -10,7 +10,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -19,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tower::{Service, ServiceExt};
 
 use super::connect::tune;
+use super::linger::{Lingering, part};
 use super::{Peer, ServerTls};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -228,23 +228,6 @@ async fn handshake(tcp: TcpStream, addr: SocketAddr, shared: &Shared) -> Option<
     }
 }
 
-/// Lets the refusal reach a caller that is still sending: closing with unread bytes would reset the connection and take
-/// the refusal with it.
-async fn part(mut tcp: TcpStream) {
-    let drained = async {
-        tcp.shutdown().await?;
-        let mut unread = [0u8; 1024];
-        for _ in 0..64 {
-            if tcp.read(&mut unread).await? == 0 {
-                break;
-            }
-        }
-        io::Result::Ok(())
-    };
-    // Whether it works changes nothing: the connection is over.
-    let _ = timeout(Duration::from_secs(2), drained).await;
-}
-
 /// Serves one connection to its end.
 async fn requests<S, B>(stream: TlsStream<TcpStream>, peer: Peer, mut shared: Shared, service: S)
 where
@@ -260,7 +243,8 @@ where
         request.extensions_mut().insert(peer.clone());
         service.clone().oneshot(request)
     });
-    let mut connection = std::pin::pin!(shared.http.serve_connection(TokioIo::new(stream), with_peer));
+    let mut connection =
+        std::pin::pin!(shared.http.serve_connection(TokioIo::new(Lingering::new(stream)), with_peer));
     let lifetime = Duration::from_secs(shared.limits.anonymous_lifetime_secs);
     let ended = tokio::select! {
         outcome = connection.as_mut() => Some(outcome),

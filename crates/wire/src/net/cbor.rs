@@ -32,9 +32,5 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CborError> {
     let mut rest = bytes;
     let message = ciborium::de::from_reader_with_recursion_limit(&mut rest, MAX_DEPTH)
         .map_err(|error| CborError(error.to_string()))?;
-    if rest.is_empty() {
-        Ok(message)
-    } else {
-        Err(CborError("something follows its end".into()))
-    }
+    if rest.is_empty() { Ok(message) } else { Err(CborError("something follows its end".into())) }
 }

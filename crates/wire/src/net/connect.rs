@@ -43,11 +43,7 @@ pub(super) async fn connect(
 ) -> Result<Connected, LinkError> {
     match tokio::time::timeout(limit, any_address(target, config)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(LinkError::Timeout {
-            url: target.url.clone(),
-            what: "connecting",
-            limit,
-        }),
+        Err(_) => Err(LinkError::Timeout { url: target.url.clone(), what: "connecting", limit }),
     }
 }
 
@@ -88,19 +84,8 @@ fn all_failed(target: &Target, failures: Vec<Failure>) -> LinkError {
         .filter(|failure| failure.tls == tls)
         .map(|failure| format!("{}: {}", failure.address, failure.why))
         .collect();
-    let why = if told.is_empty() {
-        "its name has no address".to_owned()
-    } else {
-        told.join("; ")
-    };
-    if tls {
-        LinkError::TlsRefused {
-            url: target.url.clone(),
-            why,
-        }
-    } else {
-        target.unreachable(why)
-    }
+    let why = if told.is_empty() { "its name has no address".to_owned() } else { told.join("; ") };
+    if tls { LinkError::TlsRefused { url: target.url.clone(), why } } else { target.unreachable(why) }
 }
 
 async fn one_address(
@@ -108,49 +93,23 @@ async fn one_address(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
 ) -> Result<Connected, Failure> {
-    let plain = |why: String| Failure {
-        address,
-        why,
-        tls: false,
-    };
-    let tcp = TcpStream::connect(address)
-        .await
-        .map_err(|error| plain(error.to_string()))?;
+    let plain = |why: String| Failure { address, why, tls: false };
+    let tcp = TcpStream::connect(address).await.map_err(|error| plain(error.to_string()))?;
     tune(&tcp);
     let connector = TlsConnector::from(Arc::clone(config));
     let stream =
-        connector
-            .connect(target.server_name.clone(), tcp)
-            .await
-            .map_err(|error| match tls_reason(&error) {
-                Some(why) => Failure {
-                    address,
-                    why,
-                    tls: true,
-                },
+        connector.connect(target.server_name.clone(), tcp).await.map_err(|error| {
+            match tls_reason(&error) {
+                Some(why) => Failure { address, why, tls: true },
                 None => plain(format!("tls handshake: {error}")),
-            })?;
-    let chain: Vec<_> = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .unwrap_or_default()
-        .to_vec();
-    let leaf = chain
-        .first()
-        .ok_or_else(|| plain("it presented no certificate".into()))?;
+            }
+        })?;
+    let chain: Vec<_> = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+    let leaf = chain.first().ok_or_else(|| plain("it presented no certificate".into()))?;
     // The verifier has read the same certificate before.
     let peer = CertInfo::from_der(leaf).map_err(|error| plain(error.to_string()))?;
     let refusal = RefusalSlot::default();
-    Ok(Connected {
-        io: Watched {
-            stream,
-            refusal: refusal.clone(),
-        },
-        peer,
-        chain,
-        refusal,
-    })
+    Ok(Connected { io: Watched { stream, refusal: refusal.clone() }, peer, chain, refusal })
 }
 
 /// Lets the kernel notice a peer that is gone: probes after a minute of silence, and no more than 90 s for bytes sent
@@ -190,10 +149,7 @@ impl RefusalSlot {
 /// What an error of the HTTP library on this connection means.
 pub(super) fn lost(target: &Target, refusal: &RefusalSlot, error: &hyper::Error) -> LinkError {
     if let Some(why) = refusal.get() {
-        return LinkError::TlsRefused {
-            url: target.url.clone(),
-            why,
-        };
+        return LinkError::TlsRefused { url: target.url.clone(), why };
     }
     if error.is_parse() || error.is_parse_status() || error.is_user() {
         return target.protocol(with_causes(error));

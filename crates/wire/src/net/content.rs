@@ -41,9 +41,7 @@ pub struct ContentStream {
 
 impl fmt::Debug for ContentStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContentStream")
-            .field("status", &self.status)
-            .finish_non_exhaustive()
+        f.debug_struct("ContentStream").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
@@ -70,11 +68,7 @@ impl ContentStream {
 
     fn stood_still(&self) -> LinkError {
         let (url, limit) = (self.target.url.clone(), self.idle_timeout);
-        LinkError::Timeout {
-            url,
-            what: "the next bytes",
-            limit,
-        }
+        LinkError::Timeout { url, what: "the next bytes", limit }
     }
 }
 
@@ -125,19 +119,12 @@ impl Link {
         path: &str,
         body: impl Into<Bytes>,
     ) -> Result<ContentStream, LinkError> {
-        let body = Full::new(body.into())
-            .map_err(|never| match never {})
-            .boxed_unsync();
+        let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
         let request = build(self.target(), Version::HTTP_11, method, path, body)?;
         let (sender, refusal) = self.content_connection().await?;
         let idle_timeout = self.options().content_idle_timeout;
-        let response = self
-            .in_time(
-                "the answer",
-                idle_timeout,
-                send(self.target(), &refusal, sender, request),
-            )
-            .await?;
+        let response =
+            self.in_time("the answer", idle_timeout, send(self.target(), &refusal, sender, request)).await?;
         let (parts, body) = response.into_parts();
         Ok(ContentStream {
             status: parts.status.as_u16(),
@@ -172,9 +159,7 @@ impl Link {
         let body = progress.watch(source);
         let mut request = build(self.target(), Version::HTTP_11, method, path, body)?;
         if let Some(length_bytes) = length_bytes {
-            request
-                .headers_mut()
-                .insert(CONTENT_LENGTH, HeaderValue::from(length_bytes));
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length_bytes));
         }
         let (sender, refusal) = self.content_connection().await?;
         let limit = self.options().content_idle_timeout;
@@ -185,10 +170,7 @@ impl Link {
             }
         };
         match progress.source_error() {
-            Some(why) if outcome.is_err() => Err(LinkError::Source {
-                url: self.url().to_owned(),
-                why,
-            }),
+            Some(why) if outcome.is_err() => Err(LinkError::Source { url: self.url().to_owned(), why }),
             _ => outcome,
         }
     }
@@ -227,10 +209,7 @@ async fn send(
     mut sender: SendRequest<AnyBody>,
     request: Request<AnyBody>,
 ) -> Result<hyper::Response<Incoming>, LinkError> {
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| lost(target, refusal, &error))?;
+    let response = sender.send_request(request).await.map_err(|error| lost(target, refusal, &error))?;
     accepted(target, refusal, response).await
 }
 
@@ -242,9 +221,7 @@ struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        Self {
-            state: Arc::new(Mutex::new((Instant::now(), None))),
-        }
+        Self { state: Arc::new(Mutex::new((Instant::now(), None))) }
     }
 }
 
@@ -265,11 +242,7 @@ impl Progress {
     }
 
     fn source_error(&self) -> Option<String> {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .clone()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     /// Returns once nothing was taken for `limit`.

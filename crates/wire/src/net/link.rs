@@ -87,9 +87,7 @@ struct Live {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("url", &self.inner.target.url)
-            .finish_non_exhaustive()
+        f.debug_struct("Link").field("url", &self.inner.target.url).finish_non_exhaustive()
     }
 }
 
@@ -116,16 +114,7 @@ impl Link {
         let configs = Mutex::new(configs(&pinned, identity.as_ref(), 0)?);
         let peer = Mutex::new(None);
         let live = tokio::sync::Mutex::new(None);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                target,
-                pinned,
-                options,
-                configs,
-                peer,
-                live,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { target, pinned, options, configs, peer, live }) })
     }
 
     /// The URL as given.
@@ -150,15 +139,12 @@ impl Link {
     /// [`LinkError::Unreachable`], [`LinkError::TlsRefused`], [`LinkError::Timeout`], [`LinkError::Protocol`].
     pub async fn connect(&self) -> Result<CertIdentity, LinkError> {
         self.live().await?;
-        self.peer()
-            .ok_or_else(|| self.inner.target.protocol("the peer has no identity"))
+        self.peer().ok_or_else(|| self.inner.target.protocol("the peer has no identity"))
     }
 
     /// Who was at the other end of the newest connection.
     pub fn peer(&self) -> Option<CertIdentity> {
-        locked(&self.inner.peer)
-            .as_ref()
-            .map(|peer| peer.identity.clone())
+        locked(&self.inner.peer).as_ref().map(|peer| peer.identity.clone())
     }
 
     /// The authority that vouched for it; what a joining host keeps and pins from then on.
@@ -207,9 +193,7 @@ impl Link {
     {
         let target = &self.inner.target;
         let body = cbor::encode(&request).map_err(|error| target.protocol(format!("own {error}")))?;
-        let answer = self
-            .request(Method::POST, path, body, CALL_LIMIT_BYTES, timeout)
-            .await?;
+        let answer = self.request(Method::POST, path, body, CALL_LIMIT_BYTES, timeout).await?;
         cbor::decode(&answer).map_err(|error| target.protocol(error.to_string()))
     }
 
@@ -236,11 +220,7 @@ impl Link {
     ) -> Result<T, LinkError> {
         match tokio::time::timeout(limit, work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(LinkError::Timeout {
-                url: self.url().to_owned(),
-                what,
-                limit,
-            }),
+            Err(_) => Err(LinkError::Timeout { url: self.url().to_owned(), what, limit }),
         }
     }
 
@@ -270,9 +250,8 @@ impl Link {
     async fn live(&self) -> Result<Live, LinkError> {
         let mut live = self.inner.live.lock().await;
         let configs = locked(&self.inner.configs).clone();
-        if let Some(live) = live
-            .as_ref()
-            .filter(|live| !live.sender.is_closed() && live.version == configs.version)
+        if let Some(live) =
+            live.as_ref().filter(|live| !live.sender.is_closed() && live.version == configs.version)
         {
             return Ok(live.clone());
         }
@@ -300,11 +279,7 @@ impl Link {
                 tracing::debug!(%error, "control connection ended");
             }
         });
-        Ok(Live {
-            sender,
-            refusal: connected.refusal,
-            version: configs.version,
-        })
+        Ok(Live { sender, refusal: connected.refusal, version: configs.version })
     }
 
     async fn dial(&self, config: &Arc<ClientConfig>, alpn: &[u8]) -> Result<Connected, LinkError> {
@@ -314,10 +289,8 @@ impl Link {
             let wanted = String::from_utf8_lossy(alpn);
             return Err(target.protocol(format!("the peer does not speak {wanted}")));
         }
-        let known = KnownPeer {
-            identity: connected.peer.identity.clone(),
-            ca: self.authority_of(&connected),
-        };
+        let known =
+            KnownPeer { identity: connected.peer.identity.clone(), ca: self.authority_of(&connected) };
         *locked(&self.inner.peer) = Some(known);
         Ok(connected)
     }
@@ -333,11 +306,7 @@ impl Link {
 fn configs(pinned: &Pinned, identity: Option<&Identity>, version: u64) -> Result<Configs, LinkError> {
     let control = tls::client_config(pinned, identity, H2)?;
     let content = tls::client_config(pinned, identity, HTTP1)?;
-    Ok(Configs {
-        control,
-        content,
-        version,
-    })
+    Ok(Configs { control, content, version })
 }
 
 /// What is behind these locks is replaced as a whole, so a panic elsewhere leaves nothing half done.

@@ -9,6 +9,7 @@ pub mod cbor;
 mod connect;
 mod content;
 mod error;
+mod linger;
 mod link;
 mod peer;
 mod refusal;

@@ -32,12 +32,7 @@ impl Peer {
                 cert_serial: Some(info.serial),
                 cert_not_after: Some(info.not_after),
             },
-            _ => Self {
-                identity: None,
-                addr,
-                cert_serial: None,
-                cert_not_after: None,
-            },
+            _ => Self { identity: None, addr, cert_serial: None, cert_not_after: None },
         }
     }
 }

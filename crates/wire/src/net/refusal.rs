@@ -26,11 +26,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a hint.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            code: code.into(),
-            message: message.into(),
-            hint: None,
-        }
+        Self { code: code.into(), message: message.into(), hint: None }
     }
 
     /// The same refusal with what to do about it.
@@ -62,10 +58,7 @@ impl std::fmt::Display for Refusal {
 
 /// Text from outside without control characters, which could steer a terminal or forge a line in a log.
 fn printable(text: &str) -> String {
-    text.chars()
-        .take(MAX_TEXT_CHARS)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().take(MAX_TEXT_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

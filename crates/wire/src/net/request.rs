@@ -60,11 +60,7 @@ pub(super) async fn accepted(
         Err(error) => return Err(error),
     };
     let refusal = Refusal::from_body(status, &body);
-    Err(LinkError::Refused {
-        url: target.url.clone(),
-        status: status.as_u16(),
-        refusal,
-    })
+    Err(LinkError::Refused { url: target.url.clone(), status: status.as_u16(), refusal })
 }
 
 /// The whole body of a response, unless it is larger than `limit_bytes`: then the rest is not read.
@@ -74,10 +70,7 @@ pub(super) async fn collect(
     body: Incoming,
     limit_bytes: usize,
 ) -> Result<Bytes, LinkError> {
-    let too_large = || LinkError::TooLarge {
-        url: target.url.clone(),
-        limit_bytes,
-    };
+    let too_large = || LinkError::TooLarge { url: target.url.clone(), limit_bytes };
     if body.size_hint().lower() > limit_bytes as u64 {
         return Err(too_large());
     }

@@ -25,10 +25,7 @@ pub(super) struct Target {
 
 impl Target {
     pub fn parse(url: &str) -> Result<Self, LinkError> {
-        let bad = |why: &str| LinkError::Address {
-            url: crate::pki::shortened(url),
-            why: why.into(),
-        };
+        let bad = |why: &str| LinkError::Address { url: crate::pki::shortened(url), why: why.into() };
         let uri: Uri = url.parse().map_err(|_| bad("it is not a URL"))?;
         if uri.scheme() != Some(&Scheme::HTTPS) {
             return Err(bad("it must begin with https://"));
@@ -40,29 +37,19 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(bad("it must not name a user"));
         }
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let server_name =
             ServerName::try_from(host.clone()).map_err(|_| bad("the host is not a name or address"))?;
-        // `port()` answers none both for no port and for one that is no number.
-        let port = match (
-            authority.port_u16(),
-            authority.port().is_some() || authority.as_str().ends_with(':'),
-        ) {
-            (Some(port), _) => port,
-            (None, false) => DEFAULT_PORT,
-            (None, true) => return Err(bad("the port is not a number up to 65535")),
+        // Not `port()`, which answers none both for no port and for one that is no port number.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => DEFAULT_PORT,
+            Some(rest) => rest
+                .strip_prefix(':')
+                .and_then(|digits| digits.parse().ok())
+                .ok_or_else(|| bad("the port is not a number up to 65535"))?,
+            None => return Err(bad("the host is not a name or address")),
         };
-        Ok(Self {
-            url: url.to_owned(),
-            host,
-            port,
-            server_name,
-            authority,
-        })
+        Ok(Self { url: url.to_owned(), host, port, server_name, authority })
     }
 
     /// `host:port` as in a `Host` header.
@@ -72,13 +59,8 @@ impl Target {
 
     /// The full URI of a path here, as HTTP/2 wants it.
     pub fn uri(&self, path: &str) -> Result<Uri, LinkError> {
-        let bad = |_| LinkError::Address {
-            url: self.url.clone(),
-            why: format!("bad path {path:?}"),
-        };
-        let path: PathAndQuery = path
-            .parse()
-            .map_err(|e: hyper::http::uri::InvalidUri| bad(e.into()))?;
+        let bad = |_| LinkError::Address { url: self.url.clone(), why: format!("bad path {path:?}") };
+        let path: PathAndQuery = path.parse().map_err(|e: hyper::http::uri::InvalidUri| bad(e.into()))?;
         Uri::builder()
             .scheme(Scheme::HTTPS)
             .authority(self.authority.clone())
@@ -88,17 +70,11 @@ impl Target {
     }
 
     pub fn unreachable(&self, why: impl Into<String>) -> LinkError {
-        LinkError::Unreachable {
-            url: self.url.clone(),
-            why: why.into(),
-        }
+        LinkError::Unreachable { url: self.url.clone(), why: why.into() }
     }
 
     pub fn protocol(&self, why: impl Into<String>) -> LinkError {
-        LinkError::Protocol {
-            url: self.url.clone(),
-            why: why.into(),
-        }
+        LinkError::Protocol { url: self.url.clone(), why: why.into() }
     }
 }
 

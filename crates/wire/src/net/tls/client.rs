@@ -13,7 +13,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::{Identity, PROVIDER, TlsError, refuse, roots};
-use crate::pki::{CaCert, CertIdentity, CertInfo, Role};
+use crate::pki::{CaCert, CertIdentity, CertInfo, PkiError, Role};
 
 /// Whom the calling side believes.
 #[derive(Debug, Clone)]
@@ -44,40 +44,23 @@ pub struct Expect {
 impl Expect {
     /// Any server or relay.
     pub fn any_higher() -> Self {
-        Self {
-            roles: vec![Role::Server, Role::Relay],
-            id: None,
-            name: None,
-        }
+        Self { roles: vec![Role::Server, Role::Relay], id: None, name: None }
     }
 
     /// Exactly the host met at joining: its role and id. Its name and generation may change.
     pub fn host(identity: &CertIdentity) -> Self {
-        Self {
-            roles: vec![identity.role],
-            id: Some(identity.id.clone()),
-            name: None,
-        }
+        Self { roles: vec![identity.role], id: Some(identity.id.clone()), name: None }
     }
 
     fn check(&self, found: &CertIdentity) -> Result<(), NotExpected> {
         if !self.roles.contains(&found.role) {
-            return Err(NotExpected::Role {
-                found: found.role,
-                expected: words(&self.roles),
-            });
+            return Err(NotExpected::Role { found: found.role, expected: words(&self.roles) });
         }
         if let Some(expected) = self.id.as_ref().filter(|id| **id != found.id) {
-            return Err(NotExpected::Id {
-                found: found.to_string(),
-                expected: expected.clone(),
-            });
+            return Err(NotExpected::Id { found: found.to_string(), expected: expected.clone() });
         }
         if let Some(expected) = self.name.as_ref().filter(|name| **name != found.name) {
-            return Err(NotExpected::Name {
-                found: found.name.clone(),
-                expected: expected.clone(),
-            });
+            return Err(NotExpected::Name { found: found.name.clone(), expected: expected.clone() });
         }
         Ok(())
     }
@@ -95,11 +78,7 @@ enum NotExpected {
 }
 
 fn words(roles: &[Role]) -> String {
-    roles
-        .iter()
-        .map(|role| role.as_str())
-        .collect::<Vec<_>>()
-        .join(" or ")
+    roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ")
 }
 
 /// The TLS configuration of a caller: TLS 1.3, this one ALPN protocol, an identity if it has one.
@@ -111,9 +90,7 @@ pub fn client_config(
     identity: Option<&Identity>,
     alpn: &[u8],
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let verifier = HigherVerifier {
-        pinned: pinned.clone(),
-    };
+    let verifier = HigherVerifier { pinned: pinned.clone() };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::config)?
@@ -156,6 +133,16 @@ impl HigherVerifier {
     }
 }
 
+/// Another authority of the same name gives a bad signature, one of another name an unknown issuer; to a person both
+/// are the same.
+fn in_our_words(error: Error) -> Error {
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    match error {
+        Error::InvalidCertificate(BadSignature | UnknownIssuer) => refuse(PkiError::NotOurs),
+        other => other,
+    }
+}
+
 impl ServerCertVerifier for HigherVerifier {
     fn verify_server_cert(
         &self,
@@ -169,7 +156,8 @@ impl ServerCertVerifier for HigherVerifier {
         let leaf = ParsedCertificate::try_from(end_entity)?;
         // No intermediates are offered: the authority itself must have signed the leaf.
         let algorithms = PROVIDER.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &[], now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&leaf, &roots, &[], now, algorithms)
+            .map_err(in_our_words)?;
         self.check_identity(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -65,9 +65,7 @@ impl Identity {
         let chain: Vec<CertificateDer<'static>> = chain_from_pem(chain_pem)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.to_der()));
         let certified = CertifiedKey::from_der(chain, key, &PROVIDER).map_err(TlsError::config)?;
-        Ok(Self {
-            certified: Arc::new(certified),
-        })
+        Ok(Self { certified: Arc::new(certified) })
     }
 
     /// Puts a chain and a key, both PEM, together.

@@ -33,9 +33,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] when the authority cannot be used.
     pub fn new(ca: &CaCert, identity: &Identity) -> Result<Self, TlsError> {
-        let current = Arc::new(Current {
-            key: RwLock::new(Arc::clone(&identity.certified)),
-        });
+        let current = Arc::new(Current { key: RwLock::new(Arc::clone(&identity.certified)) });
         let roots = Arc::new(roots(ca).map_err(TlsError::config)?);
         let chain = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&PROVIDER))
             .allow_unauthenticated()
@@ -49,10 +47,7 @@ impl ServerTls {
         config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self {
-            config: Arc::new(config),
-            current,
-        })
+        Ok(Self { config: Arc::new(config), current })
     }
 
     /// Presents another certificate from the next connection on; those that stand are not touched.
@@ -80,9 +75,7 @@ impl fmt::Debug for Current {
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(
-            &self.key.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+        Some(Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
