@@ -21,7 +21,7 @@ pub enum LocalRequest {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum LocalResponse {
     /// To `Status`.
-    Status(LocalStatus),
+    Status(Box<LocalStatus>),
     /// To `Sync`: the higher system has answered (or not: why).
     Synced {
         /// Orders that came.
