@@ -38,15 +38,18 @@ pub fn show(status: &LocalStatus) -> String {
         n => format!("{} not yet safe at the managing server", count(n, "report")),
     };
     let installed = if status.installed.is_empty() { "nothing".into() } else { status.installed.join(" ") };
-    let head = facts(&[
+    let mut pairs = vec![
         ("this is", format!("{} ({}) {}", status.name, status.role, status.id)),
         ("higher", format!("{} at {}", status.higher, status.url)),
         ("contact", contact),
         ("reports", reports),
         ("identity", format!("good until {}", when::shown(&status.certificate_until))),
         ("installed", installed),
-    ]);
-    let head = say::clean_lines(&head);
+    ];
+    if let Some(trouble) = &status.trouble {
+        pairs.insert(3, ("trouble", trouble.clone()));
+    }
+    let head = say::clean_lines(&facts(&pairs));
     let lines: Vec<Waiting<'_>> = status.lines.iter().map(Waiting).collect();
     if lines.is_empty() {
         format!("{head}\n\nnothing waits")
