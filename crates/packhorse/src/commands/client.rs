@@ -8,8 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::render::{count, status, table};
 use crate::{logs, say, signals, systems};
 
-use super::server::quoted;
-use super::{large_runtime, name_or_own, small_runtime};
+use super::{large_runtime, name_or_own, shell_quoted, small_runtime};
 
 /// Runs a verb.
 ///
@@ -32,7 +31,7 @@ fn join(args: &ClientJoinArgs) -> Outcome {
         "{} has joined below {}. Next: packhorse client run --data {}",
         joined.name,
         joined.higher,
-        quoted(&args.data)
+        shell_quoted(&args.data)
     ));
     say::line(&joined.id)
 }

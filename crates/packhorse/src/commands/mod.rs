@@ -8,7 +8,7 @@ mod host;
 mod install;
 mod job;
 mod key;
-pub mod package;
+mod package;
 mod relay;
 mod server;
 mod token;
@@ -74,6 +74,13 @@ pub fn large_runtime() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
+/// A path as a shell takes it.
+pub fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':'));
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// The name that was given, or this machine's.
 ///
 /// # Errors
@@ -105,4 +112,15 @@ fn public_key(path: &Path) -> Outcome<packhorse_wire::envelope::PublicKey> {
 /// Several of them.
 fn public_keys(paths: &[PathBuf]) -> Outcome<Vec<packhorse_wire::envelope::PublicKey>> {
     paths.iter().map(|path| public_key(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        assert_eq!(shell_quoted(Path::new("hq/admin.toml")), "hq/admin.toml");
+        assert_eq!(shell_quoted(Path::new("my hq/it's")), "'my hq/it'\\''s'");
+    }
 }

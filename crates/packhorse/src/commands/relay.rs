@@ -5,8 +5,7 @@ use crate::failure::Outcome;
 use crate::render::{relay as shown, table};
 use crate::{logs, say, signals, systems};
 
-use super::server::quoted;
-use super::{ask, large_runtime, name_or_own, small_runtime};
+use super::{ask, large_runtime, name_or_own, shell_quoted, small_runtime};
 
 /// Runs a verb.
 ///
@@ -34,7 +33,7 @@ fn join(args: &RelayJoinArgs) -> Outcome {
         "{} has joined below {}. Next: packhorse relay run --data {}",
         joined.name,
         joined.higher,
-        quoted(&args.data)
+        shell_quoted(&args.data)
     ));
     say::line(&joined.id)
 }

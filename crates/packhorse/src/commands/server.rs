@@ -6,7 +6,7 @@ use crate::args::{InitArgs, RunArgs, ServerVerb};
 use crate::failure::{Outcome, Within};
 use crate::{logs, say, signals, systems};
 
-use super::{large_runtime, name_or_own};
+use super::{large_runtime, name_or_own, shell_quoted};
 
 /// Runs a verb.
 ///
@@ -29,8 +29,8 @@ fn init(args: &InitArgs) -> Outcome {
 
 /// What to do next, ready to be copied.
 fn next_steps(data: &Path, made: &systems::Initialised) -> String {
-    let (data, url) = (quoted(data), &made.url);
-    let access = quoted(&absolute(&made.access_file));
+    let (data, url) = (shell_quoted(data), &made.url);
+    let access = shell_quoted(&absolute(&made.access_file));
     format!(
         "{title}\n\n\
          run it:                packhorse server run --data {data}\n\
@@ -51,13 +51,6 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A path as a shell takes it.
-pub fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':'));
-    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
 fn serve(args: &RunArgs) -> Outcome {
     logs::of_system();
     signals::obey_parent();
@@ -67,12 +60,6 @@ fn serve(args: &RunArgs) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_quoted_for_a_shell() {
-        assert_eq!(quoted(Path::new("hq/admin.toml")), "hq/admin.toml");
-        assert_eq!(quoted(Path::new("my hq/it's")), "'my hq/it'\\''s'");
-    }
 
     #[test]
     fn the_next_steps_can_be_copied() {

@@ -10,9 +10,6 @@ use crate::{address, say};
 
 use super::ask;
 
-pub use add::add_file;
-pub use build::build_file;
-
 /// Runs a verb.
 ///
 /// # Errors
