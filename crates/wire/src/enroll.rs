@@ -393,9 +393,15 @@ impl IdentityFolder {
 
     fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
         let path = self.0.join(name);
-        fs::write(&path, bytes).map_err(file_error(&path))?;
-        let private = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o600));
-        fs::set_permissions(&path, private).map_err(file_error(&path))
+        let private: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        // Synced: `identity.json`, which comes last, says that they are there.
+        fs::File::create(&path)
+            .and_then(|mut file| {
+                file.set_permissions(private)?;
+                io::Write::write_all(&mut file, bytes)?;
+                file.sync_all()
+            })
+            .map_err(file_error(&path))
     }
 }
 

@@ -21,7 +21,7 @@ pub enum LocalRequest {
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum LocalResponse {
     /// To `Status`.
-    Status(LocalStatus),
+    Status(Box<LocalStatus>),
     /// To `Sync`: the higher system has answered (or not: why).
     Synced {
         /// Orders that came.
@@ -55,6 +55,9 @@ pub struct LocalStatus {
     pub online: bool,
     /// Last answer, RFC 3339; `None`: never.
     pub last_contact: Option<String>,
+    /// Why the higher system does not serve it, as one sentence: not reached, refused, held as one of two machines.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// The certificate's end, RFC 3339.
     pub certificate_until: String,
     /// Reports that the managing server has not receipted.
