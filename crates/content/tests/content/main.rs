@@ -4,6 +4,7 @@
 mod build;
 mod fetch;
 mod hostile;
+mod memory;
 mod store;
 mod tree;
 mod util;
