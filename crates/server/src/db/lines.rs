@@ -21,6 +21,11 @@ const BLOB_BYTES: usize = 64 << 10;
 /// Rows of one multi-row statement.
 const ROWS_MAX: usize = 250;
 
+/// Lines that are stored.
+pub type KnownLines = HashMap<LineKey, Line>;
+/// Where lines are or would be stored.
+pub type KnownRows = HashMap<LineKey, LineRow>;
+
 /// Where a line is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineRow {
@@ -69,10 +74,7 @@ pub fn line(row: &Row<'_>, at: usize) -> Result<Line, DbError> {
 ///
 /// # Errors
 /// The database's.
-pub fn known(
-    tx: &Connection,
-    keys: &[LineKey],
-) -> Result<(HashMap<LineKey, Line>, HashMap<LineKey, LineRow>), DbError> {
+pub fn known(tx: &Connection, keys: &[LineKey]) -> Result<(KnownLines, KnownRows), DbError> {
     let wanted: Vec<(&str, u64, u64, String, String)> = keys
         .iter()
         .map(|key| {
