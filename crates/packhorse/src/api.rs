@@ -32,6 +32,7 @@ const ACCESS_VERSION: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Api {
     link: Link,
+    system: String,
 }
 
 impl Api {
@@ -62,12 +63,14 @@ impl Api {
         if file.version != ACCESS_VERSION {
             return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
         }
-        link(&file).map(|link| Api { link }).within(|| path.display().to_string())
+        link(&file)
+            .map(|link| Api { link, system: file.system.clone() })
+            .within(|| path.display().to_string())
     }
 
-    /// The link, for what needs its connections.
-    pub fn link(&self) -> &Link {
-        &self.link
+    /// The system's address as another machine may call it: `localhost` means nothing there, the system's name does.
+    pub fn url_elsewhere(&self) -> String {
+        url_elsewhere(self.link.url(), &self.system)
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -231,6 +234,11 @@ impl Api {
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
     }
+}
+
+/// A URL with `name` in place of `localhost`.
+pub fn url_elsewhere(url: &str, name: &str) -> String {
+    url.replacen("://localhost:", &format!("://{name}:"), 1)
 }
 
 fn link(file: &AccessFile) -> Outcome<Link> {

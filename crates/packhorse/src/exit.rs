@@ -72,4 +72,12 @@ mod tests {
         assert_eq!(numbers, [0, 1, 2, 3, 4, 130]);
         assert!(Exit::help().contains("    3  the system asked cannot be reached"));
     }
+
+    #[test]
+    fn the_readme_says_the_same() {
+        let readme = include_str!("../../../README.md");
+        for (exit, meaning) in Exit::TABLE {
+            assert!(readme.contains(&format!("| {} | {meaning} |", exit.number())), "{meaning}");
+        }
+    }
 }

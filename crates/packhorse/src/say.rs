@@ -16,8 +16,6 @@ pub const BAD: Style = AnsiColor::Red.on_default();
 pub const BUSY: Style = AnsiColor::Cyan.on_default();
 /// Style of a heading.
 pub const HEAD: Style = Style::new().bold();
-/// Style of what is less important.
-pub const FAINT: Style = Style::new().dimmed();
 
 /// Text in a style; [`line()`] and [`note`] take the style away where it is not seen.
 pub fn styled(style: Style, text: impl std::fmt::Display) -> String {

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use packhorse_server::Initialised;
+
+use crate::api::url_elsewhere;
 use crate::args::{InitArgs, RunArgs, ServerVerb};
 use crate::failure::{Outcome, Within};
 use crate::{logs, say, signals, systems};
@@ -24,12 +27,14 @@ fn init(args: &InitArgs) -> Outcome {
     let name = name_or_own(args.name.as_ref())?;
     let made = systems::init(&args.data, args.listen, &name, &args.addresses)
         .within(|| format!("making {}", args.data.display()))?;
-    say::line(&next_steps(&args.data, &made))
+    let elsewhere =
+        if args.listen.ip().is_loopback() { made.url.clone() } else { url_elsewhere(&made.url, &name) };
+    say::line(&next_steps(&args.data, &made, &elsewhere))
 }
 
 /// What to do next, ready to be copied.
-fn next_steps(data: &Path, made: &systems::Initialised) -> String {
-    let (data, url) = (shell_quoted(data), &made.url);
+fn next_steps(data: &Path, made: &Initialised, url: &str) -> String {
+    let data = shell_quoted(data);
     let access = shell_quoted(&absolute(&made.access_file));
     format!(
         "{title}\n\n\
@@ -63,12 +68,12 @@ mod tests {
 
     #[test]
     fn the_next_steps_can_be_copied() {
-        let made = systems::Initialised {
+        let made = Initialised {
             url: "https://hq:8440".into(),
             access_file: "/srv/hq/admin.toml".into(),
             fingerprint: "ab12".into(),
         };
-        let text = next_steps(Path::new("hq"), &made);
+        let text = next_steps(Path::new("hq"), &made, "https://hq:8440");
         for line in [
             "packhorse server run --data hq",
             "export PACKHORSE_CONTEXT=/srv/hq/admin.toml",

@@ -38,7 +38,7 @@ fn new(args: &TokenNewArgs) -> Outcome {
         let made = api.new_token(&token).await?;
         say::line(&say::clean(&made.token))?;
         if say::is_terminal() {
-            say::note(&join_line(args, api.link().url()));
+            say::note(&join_line(args, &api.url_elsewhere()));
         }
         Ok(())
     })

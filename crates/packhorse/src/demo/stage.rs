@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something that cannot be waited for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 /// Slows the content a relay sends, so that a copy lasts long enough to be cut in the middle.
-const THROTTLE: &str = "PACKHORSE_CONTENT_BYTES_PER_SEC";
+const THROTTLE: &str = "PACKHORSE_SEND_BYTES_PER_SEC";
 
 /// Where the demo plays.
 #[derive(Debug)]
@@ -179,10 +179,10 @@ impl Stage {
 
     /// Says what went wrong.
     pub fn explain_failure(&mut self, failure: &Failure) {
-        if let Err(ended) = self.processes.check() {
-            if ended.message() != failure.message() {
-                say::error(ended.message());
-            }
+        if let Err(ended) = self.processes.check()
+            && ended.message() != failure.message()
+        {
+            say::error(ended.message());
         }
     }
 

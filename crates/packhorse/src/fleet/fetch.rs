@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use hyper::Method;
@@ -99,7 +98,7 @@ impl Source for Higher<'_> {
                     SourceError::Refused(error.to_string())
                 }
             })?;
-            let body: Body = stream.map(|piece| piece.map(Bytes::from).map_err(io::Error::other)).boxed();
+            let body: Body = stream.map(|piece| piece.map_err(io::Error::other)).boxed();
             Ok(body)
         }
         .boxed()

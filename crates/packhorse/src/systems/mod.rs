@@ -6,7 +6,7 @@ mod server;
 
 pub use client::{ask, installer, join_client, run_client};
 pub use relay::{join_relay, run_relay};
-pub use server::{Initialised, init, run_server};
+pub use server::{init, run_server};
 
 /// A system that joined.
 #[derive(Debug)]

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::super::cast::{OSAKA, early_below};
 use super::super::narrator::Narrator;
 use super::super::stage::Stage;
 use crate::failure::Outcome;
 use crate::render::table::size;
 
-/// How long osaka takes to send one copy: long enough to be cut in the middle.
-const COPY_SECS: u64 = 5;
+/// How long osaka takes to send its copies: long enough for one to be cut in the middle.
+const COPIES_SECS: u64 = 7;
 /// Bytes that are different in version 2, in the middle of the program.
 const CHANGED_BYTES: usize = 64;
 
@@ -58,7 +59,8 @@ pub async fn first(stage: &mut Stage, narrator: &Narrator) -> Outcome<Packed> {
         plain_bytes: number("size_bytes"),
         copy_bytes: fs::metadata(&out)?.len(),
     };
-    stage.osaka_bytes_per_sec = packed.copy_bytes / COPY_SECS;
+    let copies = 1 + early_below(OSAKA);
+    stage.osaka_bytes_per_sec = packed.copy_bytes * copies / COPIES_SECS;
     narrator.fact(&format!(
         "packhorse@1.0: {} in {} chunks, packed to {}",
         size(packed.plain_bytes),
