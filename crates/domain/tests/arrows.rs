@@ -61,7 +61,9 @@ fn domain_decides_and_does_nothing_else() {
     assert_eq!(used, ["blake3", "semver", "debversion"], "every dependency of domain has to be pure");
     for file in sources(&crates().join("domain/src")) {
         let text = fs::read_to_string(&file).unwrap();
-        for word in ["std::fs", "std::net", "std::env", "std::time", "std::thread", "async fn", ".await", "serde"] {
+        for word in
+            ["std::fs", "std::net", "std::env", "std::time", "std::thread", "async fn", ".await", "serde"]
+        {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             assert!(code.into_iter().all(|line| !line.contains(word)), "{}: {word}", file.display());
         }

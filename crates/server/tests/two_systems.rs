@@ -96,6 +96,32 @@ async fn client(name: &str, higher: &Live, top: &Live) -> Enrolled {
     join(&higher.url, &token, HostRole::Client, &Name::new(name).unwrap(), &[]).await.unwrap()
 }
 
+async fn revise(top: &Live, job: &Job, intent: Intent) {
+    let job = Job { revision: job.revision + 1, intent, ..job.clone() };
+    let make = MakeJob { system: top.system.clone(), job, proofs: vec![] };
+    top.system.db.write(make).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_job_supersedes_and_a_revision_of_an_older_one_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = server(folder.path()).await;
+    client("pc1", &top, &top).await;
+    let old = job_for(&top, &["pc1"]).await;
+    job_for(&top, &["pc1"]).await;
+    revise(&top, &old, Intent::Open).await;
+    assert_eq!(state_at(&top, "pc1").await, Some(State::Waiting), "the newer one");
+    let states = top.system.db.read(|connection| {
+        let mut states = Vec::new();
+        for job in jobs::list(connection)? {
+            states.extend(jobs::lines_of(connection, job.row)?.into_iter().map(|(_, line)| line.shown()));
+        }
+        Ok(states)
+    });
+    assert_eq!(states.await.unwrap(), vec![State::Waiting, State::Superseded]);
+    top.end().await;
+}
+
 struct MakeJob {
     system: Arc<System>,
     job: Job,
