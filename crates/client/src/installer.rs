@@ -58,9 +58,8 @@ pub(crate) async fn ended(spool: &Spool) -> io::Result<End> {
     }
 }
 
-#[cfg(not(test))]
 async fn start(spool: &Spool, installer: Installer) -> io::Result<()> {
-    let program = std::env::var_os(WRAPPER).map(PathBuf::from).map_or_else(std::env::current_exe, Ok)?;
+    let Some(program) = wrapper_program()? else { return start_here(spool, installer).await };
     let mut command = tokio::process::Command::new(program);
     command.arg(COMMAND).arg(spool.folder()).arg(installer.timeout_secs.to_string()).arg("--");
     command.args(&installer.argv).env_clear().envs(environment());
@@ -70,12 +69,19 @@ async fn start(spool: &Spool, installer: Installer) -> io::Result<()> {
     wrapper.wait().await.map(|_| ())
 }
 
-/// In tests the running program is the test itself: the same work is done on a thread.
-#[cfg(test)]
-async fn start(spool: &Spool, installer: Installer) -> io::Result<()> {
-    let _ = (WRAPPER, COMMAND, Stdio::null, PathBuf::new, environment);
-    let spool = spool.clone();
-    let work = move || wrapper::work(&spool, Duration::from_secs(installer.timeout_secs.into()), &installer.argv);
+/// The program that has the hidden command. The unit tests' own has not: `None`.
+fn wrapper_program() -> io::Result<Option<PathBuf>> {
+    match std::env::var_os(WRAPPER) {
+        Some(program) => Ok(Some(program.into())),
+        None if cfg!(test) => Ok(None),
+        None => std::env::current_exe().map(Some),
+    }
+}
+
+/// The same work on a thread.
+async fn start_here(spool: &Spool, installer: Installer) -> io::Result<()> {
+    let (spool, timeout) = (spool.clone(), Duration::from_secs(installer.timeout_secs.into()));
+    let work = move || wrapper::work(&spool, timeout, &installer.argv);
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 

@@ -83,11 +83,6 @@ impl Judge {
         Ok(judge)
     }
 
-    /// Where the host stands.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
     /// Follows a newer trust document; `false` for the one known.
     ///
     /// # Errors
@@ -122,7 +117,8 @@ impl Judge {
             return Err(Refused::new("other_place", place.host.to_string(), Distrust::OtherHost.to_string()));
         }
         if place.revision <= self.place.revision {
-            let text = format!("place {} is not newer than {}, which is known", place.revision, self.place.revision);
+            let text =
+                format!("place {} is not newer than {}, which is known", place.revision, self.place.revision);
             return Err(Refused::new("older_place", place.revision.to_string(), text));
         }
         (self.place, self.place_envelope) = (place, envelope.to_vec());
@@ -163,13 +159,17 @@ impl Judge {
             .map_err(|error| Refused::new("bad_job", about(order), error.to_string()))?;
         let revision = known(&job.key);
         if gate(revision, job.revision) == Gate::Older {
-            let text = format!("job {} came in revision {}, which is older than the one known", job.key, job.revision);
+            let text = format!(
+                "job {} came in revision {}, which is older than the one known",
+                job.key, job.revision
+            );
             return Err(Refused::new("older_revision", job.key.to_string(), text));
         }
         let proofs: Vec<Proof> = order.proofs.iter().cloned().map(Proof::from).collect();
         let attempt = job.round_for(&self.place, &proofs).map(|round| round.attempt);
         if attempt.is_none() && revision.is_none() {
-            let text = format!("job {} does not name this host, nor does any proof that came with it", job.key);
+            let text =
+                format!("job {} does not name this host, nor does any proof that came with it", job.key);
             return Err(Refused::new("not_for_me", job.key.to_string(), text));
         }
         Ok(Judged { job, attempt })

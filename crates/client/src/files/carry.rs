@@ -177,7 +177,10 @@ impl Carry<'_> {
         // It appeared in the moment of the switch: it is kept beside.
         let mut aside = found.name.clone();
         aside.push(".packhorse-kept");
-        tracing::warn!(path, "something appeared during the switch where the package has another kind; kept beside");
+        tracing::warn!(
+            path,
+            "something appeared during the switch where the package has another kind; kept beside"
+        );
         from.rename(&found.name, to, &aside, RenameFlags::NOREPLACE)
     }
 }

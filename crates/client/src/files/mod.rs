@@ -11,5 +11,5 @@ mod verify;
 pub(crate) use carry::staging_name;
 pub(crate) use folder::Folder;
 pub(crate) use root::{Root, split};
-pub(crate) use switch::{SwitchError, finish_all, install};
+pub(crate) use switch::{finish_all, install};
 pub(crate) use verify::difference;

@@ -155,12 +155,7 @@ fn is_mount(tree: &Folder, parent: &Folder) -> io::Result<bool> {
     if tree.own_stat()?.st_dev != parent.own_stat()?.st_dev {
         return Ok(true);
     }
-    let said = rustix::fs::statx(
-        tree.fd(),
-        "",
-        rustix::fs::AtFlags::EMPTY_PATH,
-        StatxFlags::BASIC_STATS,
-    )?;
+    let said = rustix::fs::statx(tree.fd(), "", rustix::fs::AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
     // A kernel that does not know the attribute refuses the switch itself, later.
     Ok(said.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
         && said.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))

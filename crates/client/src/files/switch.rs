@@ -90,8 +90,8 @@ pub(crate) fn finish_all(db: &Db, root: &Root, now: Time) -> Result<(), crate::C
 
 fn resume(db: &Db, root: &Root, switching: Switching, now: Time) -> Result<(), SwitchError> {
     let what = SwitchError::before("an interrupted switch");
-    let manifest =
-        Manifest::from_stored_envelope(&switching.new.manifest).map_err(|error| what(io::Error::other(error)))?;
+    let manifest = Manifest::from_stored_envelope(&switching.new.manifest)
+        .map_err(|error| what(io::Error::other(error)))?;
     let to = destination(&manifest).map_err(&what)?;
     let spot = root.spot(to, false).map_err(&what)?;
     let there = match &spot {
@@ -200,14 +200,7 @@ fn carry_rest(
 }
 
 /// Notes it as installed; then the old tree may go.
-fn record(
-    db: &Db,
-    root: &Root,
-    spot: &Spot,
-    new: Installed,
-    to: &str,
-    now: Time,
-) -> Result<(), SwitchError> {
+fn record(db: &Db, root: &Root, spot: &Spot, new: Installed, to: &str, now: Time) -> Result<(), SwitchError> {
     let after = |error: &dyn std::fmt::Display| SwitchError::After(error.to_string());
     let package = new.package;
     db.run_blocking(move |connection| new.put(connection, now)).map_err(|error| after(&error))?;

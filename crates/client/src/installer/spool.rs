@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use super::process::Process;
 
 /// Largest file in it that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// Held by whoever runs the installer.
+const LOCK: &str = "lock";
 
 /// How an installer ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +76,8 @@ impl Spool {
     pub fn make(&self) -> io::Result<()> {
         self.remove()?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        File::create(self.0.join(LOCK))?.sync_all()?;
+        File::open(&self.0)?.sync_all()?;
         self.sync_parent()
     }
 
@@ -94,23 +100,48 @@ impl Spool {
         }
     }
 
-    /// What became of it.
+    /// What became of it. A start that is found gone can never begin any more, not even one that was on its way.
     ///
     /// # Errors
     /// A file in it cannot be read.
     pub fn look(&self) -> io::Result<Look> {
-        // Who runs is read before the end: one that ends in between has written its end by then.
-        let runs = self.runs("started")? || self.runs("child")?;
-        match self.read("exit")? {
-            Some(end) => Ok(Look::Ended(end)),
-            None if runs => Ok(Look::Running),
-            // Again, for one that ended between the two.
-            None => Ok(self.read("exit")?.map_or(Look::Gone, Look::Ended)),
+        if let Some(end) = self.read("exit")? {
+            return Ok(Look::Ended(end));
         }
+        let lock = match File::open(self.0.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Gone),
+            Err(error) => return Err(error),
+        };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(Look::Running);
+        }
+        // Nobody watches it any more: it ended in this moment, or its watcher was killed and it may run on alone.
+        if let Some(end) = self.read("exit")? {
+            return Ok(Look::Ended(end));
+        }
+        if self.runs("started")? || self.runs("child")? {
+            return Ok(Look::Running);
+        }
+        self.write("abandoned", &true)?;
+        Ok(Look::Gone)
     }
 
     fn runs(&self, name: &str) -> io::Result<bool> {
         Ok(self.read::<Process>(name)?.is_some_and(|process| process.is_alive()))
+    }
+
+    /// For the process that is to run the installer: nobody else may. The lock is held as long as the file is open.
+    ///
+    /// # Errors
+    /// Another one runs it, or it was given up.
+    pub(super) fn hold(&self) -> io::Result<File> {
+        let lock = File::open(self.0.join(LOCK))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        if self.read::<bool>("abandoned")?.is_some() || self.read::<End>("exit")?.is_some() {
+            return Err(io::Error::other("this start was given up"));
+        }
+        Ok(lock)
     }
 
     pub(super) fn started(&self, process: &Process) -> io::Result<()> {

@@ -46,6 +46,7 @@ pub fn run_installer_wrapper(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// The spool folder; then nothing was run, or its end is not known.
 pub(super) fn work(spool: &Spool, timeout: Duration, argv: &[OsString]) -> io::Result<()> {
     let me = Process::of(std::process::id()).ok_or_else(|| io::Error::other("/proc is not mounted"))?;
+    let held = spool.hold()?;
     spool.started(&me)?;
     let end = match spawn(argv) {
         Ok(child) => watch(spool, child, timeout)?,
@@ -55,7 +56,9 @@ pub(super) fn work(spool: &Spool, timeout: Duration, argv: &[OsString]) -> io::R
             End { code: None, timed_out: false, why, tail: String::new() }
         }
     };
-    spool.ended(&end)
+    spool.ended(&end)?;
+    drop(held);
+    Ok(())
 }
 
 fn spawn(argv: &[OsString]) -> io::Result<(Child, Output)> {
@@ -160,11 +163,24 @@ mod tests {
     use super::*;
     use crate::installer::Look;
 
+    #[test]
+    fn a_start_that_was_found_gone_never_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::at(folder.path(), "x");
+        spool.make().unwrap();
+        let held = spool.hold().unwrap();
+        assert_eq!(spool.look().unwrap(), Look::Running);
+        drop(held);
+        assert_eq!(spool.look().unwrap(), Look::Gone);
+        assert!(work(&spool, Duration::from_secs(1), &["/bin/true".into()]).is_err());
+        spool.remove().unwrap();
+        assert_eq!(spool.look().unwrap(), Look::Gone);
+    }
+
     fn run(timeout: Duration, script: &str) -> End {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path(), "x");
         spool.make().unwrap();
-        assert_eq!(spool.look().unwrap(), Look::Gone);
         work(&spool, timeout, &["/bin/sh".into(), "-c".into(), script.into()]).unwrap();
         let Look::Ended(end) = spool.look().unwrap() else { panic!("no end") };
         end

@@ -57,7 +57,7 @@ impl Kept {
     /// What the database says, or what in it cannot be understood.
     pub fn load(connection: &mut Connection) -> rusqlite::Result<Kept> {
         let tx = connection.transaction()?;
-        let number = |key| Ok(get(&tx, key)?.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0));
+        let number = |key| get(&tx, key).map(|text| text.and_then(|text| text.parse().ok()).unwrap_or(0));
         let kept = Kept {
             incarnation: Incarnation(number("incarnation")?),
             base: number("base")?,
@@ -87,9 +87,8 @@ fn column<T>(
 }
 
 fn jobs(connection: &Connection) -> rusqlite::Result<Vec<KeptJob>> {
-    let rows: Vec<(Option<u32>, Vec<u8>)> = column(connection, "SELECT attempt, body FROM jobs", |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
+    let rows: Vec<(Option<u32>, Vec<u8>)> =
+        column(connection, "SELECT attempt, body FROM jobs", |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.into_iter()
         .map(|(attempt, body)| {
             let order: JobOrder = from_cbor_limited(&body, RESPONSE_BYTES_MAX).map_err(unreadable)?;

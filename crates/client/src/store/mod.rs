@@ -10,7 +10,7 @@ mod schema;
 mod tests;
 mod write;
 
-pub(crate) use kept::{Kept, KeptJob, job_of};
+pub(crate) use kept::{Kept, job_of};
 pub(crate) use outbox::{Batch, Reporter};
 pub(crate) use packages::{Installed, Switching, forget_staged, note_staged, staged};
 pub(crate) use write::{Alarm, Commit};
@@ -112,12 +112,8 @@ impl Db {
 
 fn lock(data: &Path) -> Result<File, ClientError> {
     let path = data.join("agent.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(file_error(&path))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(file_error(&path))?;
     private(&path)?;
     let tries = LOCK_PATIENCE.as_millis() / LOCK_STEP.as_millis();
     for _ in 0..tries {

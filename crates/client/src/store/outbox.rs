@@ -48,7 +48,7 @@ impl Batch {
              UNION ALL SELECT report, NULL, at, code, text FROM alarms WHERE report > ?1
              ORDER BY report LIMIT ?2",
         )?;
-        let rows = statement.query_map(params![after as i64, limit as i64 + 1], |row| body(row))?;
+        let rows = statement.query_map(params![after as i64, limit as i64 + 1], body)?;
         let mut reports = Vec::new();
         for row in rows {
             let (no, at, body) = row?;

@@ -70,7 +70,9 @@ impl Installed {
         let tx = connection.transaction()?;
         let label = &self.label;
         tx.execute(
-            &format!("INSERT OR REPLACE INTO installed ({INSTALLED}, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
+            &format!(
+                "INSERT OR REPLACE INTO installed ({INSTALLED}, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            ),
             params![
                 label.cabinet,
                 label.name,
