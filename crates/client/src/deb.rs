@@ -48,7 +48,9 @@ impl Known {
 /// # Errors
 /// What the system says.
 pub(crate) fn prepare(root: &Root) -> io::Result<()> {
-    let folder = root.make(DATABASE)?.path();
+    // Held: its path leads there only as long as it is open.
+    let held = root.make(DATABASE)?;
+    let folder = held.path();
     if folder.join("status").exists() {
         return Ok(());
     }
