@@ -468,6 +468,8 @@ impl Agent {
         };
         line.stage = Stage::Installing;
         line.starts += 1;
+        // What it waited for is over: should it wait for the same again, that is news to whoever was told that it began.
+        line.reason = None;
         self.journal(id, Kind::Intent, now);
         self.step.effects.push(Effect::Install(id.clone()));
     }

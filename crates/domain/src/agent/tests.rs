@@ -182,6 +182,23 @@ fn cancel_wins_until_intent_is_durable() {
 }
 
 #[test]
+fn whoever_heard_that_it_began_hears_each_time_that_it_waits_again() {
+    let mut agent = agent();
+    to_install(&mut agent, &job(1, all()));
+    let lock = || Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    let mut step = agent.step(Input::NotStarted(id(1), lock()), NOW, 0);
+    for _ in 0..3 {
+        assert!(matches!(Agent::events(&step)[..], [LineEvent::Waits(_)]));
+        let later = agent.wakes_at().unwrap();
+        agent.step(Input::Tick, later, 0);
+        agent.step(Input::Probed(id(1), Ok(Found::Other)), later, 0);
+        let begun = agent.step(Input::Obtained(id(1), Ok(())), later, 0);
+        assert_eq!(Agent::events(&begun), vec![LineEvent::Begun]);
+        step = agent.step(Input::NotStarted(id(1), lock()), later, 0);
+    }
+}
+
+#[test]
 fn a_later_order_supersedes_whichever_came_first() {
     for swapped in [false, true] {
         let mut agent = agent();
