@@ -1,0 +1,55 @@
+//! Rule 3: no result lost or doubled, whatever dies or is replaced, in whatever order messages arrive.
+
+use packhorse_domain::report::{Body, LineEvent, Report};
+
+use super::{Checked, Ledger, Rule, Violation, require};
+
+const RULE: Rule = Rule::NoResultLostOrDoubled;
+
+impl Ledger {
+    /// A report became durable where it was made.
+    ///
+    /// # Errors
+    /// Its number is taken, or its attempt has ended before.
+    pub fn report_made(&mut self, report: &Report) -> Checked {
+        let name = (report.origin, report.incarnation, report.no);
+        let before = self.made.insert(name, report.clone());
+        require(RULE, before.is_none(), || format!("{name:?} was made twice"))?;
+        let Body::Line(said) = &report.body else { return Ok(()) };
+        if !matches!(said.event, LineEvent::Ended(_)) {
+            return Ok(());
+        }
+        let end = (report.origin, report.incarnation, said.job.clone(), said.package, said.attempt);
+        let before = self.ends.insert(end, report.no);
+        require(RULE, before.is_none(), || format!("{said:?} ended twice at {}", report.origin))
+    }
+
+    /// A report became durable at the managing server.
+    ///
+    /// # Errors
+    /// It was there, or is not what its origin made.
+    pub fn report_arrived(&mut self, report: &Report) -> Checked {
+        let name = (report.origin, report.incarnation, report.no);
+        require(RULE, self.arrived.insert(name), || format!("{name:?} came into the history twice"))?;
+        let made = self.made.get(&name);
+        let same = made.is_some_and(|made| made.at == report.at && made.body == report.body);
+        require(RULE, same, || format!("{report:?} is not what was made: {made:?}"))
+    }
+}
+
+/// At the end: every report of a life that goes on is in the managing server's history.
+///
+/// # Errors
+/// One is not.
+pub fn no_result_lost(ledger: &Ledger) -> Checked {
+    let lost = ledger
+        .made
+        .iter()
+        .find(|(name, _)| !ledger.dead.contains(&name.1) && !ledger.arrived.contains(*name));
+    match lost {
+        Some((name, report)) => {
+            Err(Violation { rule: RULE, what: format!("lost: {name:?}: {:?}", report.body) })
+        }
+        None => Ok(()),
+    }
+}
