@@ -376,7 +376,9 @@ mod tests {
         assert_eq!((ask.ranges.to_string().as_str(), ask.plain_bytes), ("0-1023", 64 << 20));
         // Every second chunk: the limit of ranges holds.
         let odd = (0..5000).filter(|index| index % 2 == 1).map(|index| index..index + 1).collect();
-        let FetchStep::Ask(ask) = Fetch::new(odd, vec![1; 5000]).next(0) else { panic!("expected a request") };
+        let FetchStep::Ask(ask) = Fetch::new(odd, vec![1; 5000]).next(0) else {
+            panic!("expected a request")
+        };
         assert_eq!(ask.ranges.range_count(), 1024);
     }
 

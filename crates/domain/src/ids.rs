@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Longest name of a host, cabinet or group, in bytes.
-pub const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = 63;
 /// Words that are destinations or addresses and can therefore not be names of hosts.
 pub const RESERVED_NAMES: [&str; 4] = ["all", "all-relays", "all+relays", "server"];
 
@@ -42,7 +42,7 @@ impl fmt::Display for BadId {
 
 impl std::error::Error for BadId {}
 
-/// A host's, cabinet's or group's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, safe in paths, URLs and terminals.
+/// A host's, cabinet's or group's name: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, safe in paths, URLs and terminals.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
@@ -281,7 +281,7 @@ mod tests {
         for good in ["pc17", "a", "Osaka-2", "x.y_z"] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a b", "a/b", "../x", "ü", &"a".repeat(65)] {
+        for bad in ["", "-a", "a b", "a/b", "../x", "ü", &"a".repeat(64)] {
             assert!(Name::new(bad).is_err(), "{bad}");
         }
         assert_eq!(Name::for_host("all"), Err(BadId::Reserved("all".into())));

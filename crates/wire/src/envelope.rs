@@ -51,7 +51,9 @@ pub enum EnvelopeError {
         found: String,
     },
     /// Fewer trusted keys signed than needed.
-    #[error("{valid} of {needed} needed signatures are valid and by trusted keys ({unknown} by unknown keys)")]
+    #[error(
+        "{valid} of {needed} needed signatures are valid and by trusted keys ({unknown} by unknown keys)"
+    )]
     TooFewSignatures {
         /// Unique trusted keys whose signature holds.
         valid: usize,
@@ -126,8 +128,7 @@ pub fn from_cbor_limited<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) 
         return Err(CborError::TooLarge { size: bytes.len(), limit: limit_bytes });
     }
     let mut rest = bytes;
-    let value =
-        ciborium::from_reader(&mut rest).map_err(|error| CborError::Malformed(error.to_string()))?;
+    let value = ciborium::from_reader(&mut rest).map_err(|error| CborError::Malformed(error.to_string()))?;
     if rest.is_empty() { Ok(value) } else { Err(CborError::TrailingBytes(rest.len())) }
 }
 
@@ -236,8 +237,7 @@ impl SigningKey {
             return Err(KeyError::UnknownVersion);
         }
         let pkcs8 = BASE64.decode(body.trim()).map_err(|_| KeyError::Damaged("second line is not base64"))?;
-        let pair =
-            Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Damaged("not an Ed25519 key"))?;
+        let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| KeyError::Damaged("not an Ed25519 key"))?;
         Ok(Self { pair })
     }
 

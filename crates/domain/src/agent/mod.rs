@@ -44,6 +44,8 @@ pub enum Found {
     Newer(String),
     /// A condition of the package does not hold: which, and what was found.
     Unfit(String),
+    /// This agent cannot install it: why, and what to do.
+    Impossible(String),
 }
 
 /// Trouble that may pass.
@@ -192,7 +194,7 @@ impl Agent {
     }
 
     /// The agent as it was, from its durable state: jobs, the receipt, and the journal in order. Follow with
-    /// [`Agent::resume`].
+    /// [`Agent::resume`]. Numbers taken by [`Agent::number`] are told by [`Agent::numbered`].
     pub fn restore(
         me: HostId,
         name: &str,
@@ -296,6 +298,18 @@ impl Agent {
 
     /// The newest report's number.
     pub fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Tells a restored agent that `newest` was taken by [`Agent::number`].
+    pub fn numbered(&mut self, newest: u64) {
+        self.reported = self.reported.max(newest);
+    }
+
+    /// A number for a report that is not about a line (an alarm), out of the same row; whoever takes it makes that report
+    /// durable under it before anything else is reported.
+    pub fn number(&mut self) -> u64 {
+        self.reported += 1;
         self.reported
     }
 
@@ -423,6 +437,9 @@ impl Agent {
                     Outcome::with(State::AlreadyInstalled, "probe", "this package is installed"),
                     now,
                 );
+            }
+            Ok(Found::Impossible(why)) => {
+                self.end(id, Outcome::failed(FailClass::Condition, "probe", &why), now);
             }
             Ok(Found::Unfit(what)) => self.end(id, Outcome::with(State::NotApplicable, "probe", &what), now),
             Ok(Found::Newer(version)) if !downgrade => {

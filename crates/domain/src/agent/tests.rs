@@ -84,6 +84,26 @@ fn what_is_installed_is_not_installed_again() {
 }
 
 #[test]
+fn what_cannot_be_installed_here_fails_before_its_bytes_travel() {
+    let mut agent = agent();
+    agent.step(order(&job(1, all())), NOW, 0);
+    let step = agent.step(Input::Probed(id(1), Ok(Found::Impossible("needs root".into()))), NOW, 0);
+    assert_eq!((ends(&step), step.effects), (vec![State::Failed], vec![Effect::Drop(id(1)), Effect::Send]));
+}
+
+#[test]
+fn alarms_share_the_row_of_numbers() {
+    let mut agent = agent();
+    assert_eq!(agent.number(), 1);
+    let steps = to_install(&mut agent, &job(1, all()));
+    let numbers: Vec<u64> = entries(&steps).iter().filter_map(|entry| entry.report).collect();
+    assert_eq!(numbers, vec![2, 3]);
+    let mut again = Agent::new(host(1), "pc1", Incarnation(1));
+    again.numbered(3);
+    assert_eq!(again.number(), 4);
+}
+
+#[test]
 fn versions_go_down_only_if_the_job_says_so() {
     let mut low = job(1, all());
     let newer = || Input::Probed(id(1), Ok(Found::Newer("2".into())));

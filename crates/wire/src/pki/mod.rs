@@ -19,5 +19,5 @@ pub use error::PkiError;
 pub use files::{write_private, write_public};
 pub use host_key::HostKey;
 pub use identity::{CertIdentity, Role, check_name, new_id};
-pub(crate) use identity::{hex, random};
+pub(crate) use identity::{hex, random, shortened};
 pub use renew::{RenewProof, renew_due, verify_renew_proof};

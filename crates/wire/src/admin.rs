@@ -1,0 +1,534 @@
+//! The administrator's API: JSON over HTTPS, the caller known by its certificate (role `admin`). The same types answer the
+//! command line's `--json`: snake_case, times in RFC 3339. Fields may be added; what stands here stays.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /admin/v1/hosts` | | `[HostView]` |
+//! | `GET /admin/v1/hosts/{name}` | | [`HostDetail`] |
+//! | `GET /admin/v1/tree` | | [`TreeNode`] |
+//! | `POST /admin/v1/tokens` | [`NewToken`] | [`TokenMade`] |
+//! | `GET /admin/v1/tokens`, `DELETE /admin/v1/tokens/{id}` | | `[TokenView]`, `{}` |
+//! | `GET /admin/v1/cabinets`, `POST /admin/v1/cabinets` | [`NewCabinet`] | `[CabinetView]`, [`CabinetView`] |
+//! | `POST /admin/v1/cabinets/{name}/trust`, `…/distrust` | [`KeyText`] | [`CabinetView`] |
+//! | `GET /admin/v1/packages?cabinet=` | | `[PackageView]` |
+//! | `GET /admin/v1/packages/show?package=` | | [`PackageDetail`] |
+//! | `DELETE /admin/v1/packages?package=` | | [`PackageView`] |
+//! | `POST /admin/v1/uploads?cabinet=` | the manifest's envelope (bytes) | [`Upload`] |
+//! | `POST /admin/v1/uploads/{package}/frames` | frames (bytes, streamed) | [`UploadProgress`] |
+//! | `POST /admin/v1/uploads/{package}/finish?cabinet=` | | [`Registered`] |
+//! | `POST /admin/v1/plan` | [`NewJob`] | [`PlanView`] |
+//! | `POST /admin/v1/jobs` | [`NewJob`] | [`JobMade`] |
+//! | `GET /admin/v1/jobs` | | `[JobSummary]` |
+//! | `GET /admin/v1/jobs/{job}?seen=&hold_secs=` | held until there is news after `seen` | [`JobView`] |
+//! | `POST /admin/v1/jobs/{job}/cancel` | | [`JobMade`] |
+//! | `POST /admin/v1/jobs/{job}/retry` | [`Retry`] | [`JobMade`] |
+//! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
+//! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `GET /admin/v1/alarms` | | `[AlarmView]` |
+//!
+//! `{job}` is `3` or `osaka:3` (a slash does not fit into a path). Errors are [`Problem`] with a status of 400 to 599.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// An error for the person who reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A word that scripts may rely on: `unknown_host`, `bad_request`, `in_use`, …
+    pub code: String,
+    /// What was wrong, and where.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// A host in `host list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its name.
+    pub name: String,
+    /// `relay` or `client`.
+    pub role: String,
+    /// Name of its higher system.
+    pub higher: String,
+    /// A held request, or heard within 90 seconds.
+    pub online: bool,
+    /// Last heard, RFC 3339; `None`: never.
+    pub last_seen: Option<String>,
+}
+
+/// A host in `host show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub host: HostView,
+    /// Its id.
+    pub id: String,
+    /// Names of the systems above it, from the managing server down.
+    pub route: Vec<String>,
+    /// When it joined.
+    pub joined: String,
+    /// Its certificate's generation.
+    pub certificate_generation: u64,
+    /// Two machines answer under its name, since then.
+    pub twins_since: Option<String>,
+    /// Its lines, the newest job first.
+    pub instructions: Vec<HostLine>,
+}
+
+/// A line of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLine {
+    /// `server/3`.
+    pub job: String,
+    /// The line.
+    #[serde(flatten)]
+    pub line: InstructionView,
+}
+
+/// A system and what is below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeNode {
+    /// Its name.
+    pub name: String,
+    /// `server`, `relay` or `client`.
+    pub role: String,
+    /// Connected now.
+    pub online: bool,
+    /// Last heard.
+    pub last_seen: Option<String>,
+    /// Its lower systems, relays first, by name.
+    pub lower: Vec<TreeNode>,
+}
+
+/// A token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewToken {
+    /// For a relay (else for a client).
+    pub relay: bool,
+    /// How often it may be used.
+    pub uses: u32,
+    /// How long, in seconds.
+    pub ends_secs: u64,
+    /// The name it may take over.
+    pub replace: Option<String>,
+}
+
+/// A token that was made. Its text is shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// The text.
+    pub token: String,
+    /// What it looks like in the list.
+    pub view: TokenView,
+}
+
+/// A token in `token list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its number.
+    pub id: u64,
+    /// `relay` or `client`.
+    pub role: String,
+    /// Uses left.
+    pub uses_left: u32,
+    /// Its end, RFC 3339.
+    pub ends: String,
+    /// The name it may take over.
+    pub replace: Option<String>,
+    /// `open`, `used`, `ended` or `revoked`.
+    pub state: String,
+}
+
+/// A cabinet to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewCabinet {
+    /// Its name.
+    pub name: String,
+    /// Packager keys, as text.
+    pub keys: Vec<String>,
+}
+
+/// A packager key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyText {
+    /// `packhorse-key:ed25519:…`
+    pub key: String,
+}
+
+/// A cabinet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CabinetView {
+    /// Its name.
+    pub name: String,
+    /// Packages in it.
+    pub packages: u64,
+    /// Ids of the packager keys it trusts.
+    pub keys: Vec<String>,
+}
+
+/// A package in `package list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageView {
+    /// Its cabinet.
+    pub cabinet: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Plain content in bytes.
+    pub size_bytes: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// `90d` or a date.
+    pub keep: String,
+}
+
+/// A package in `package show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub package: PackageView,
+    /// Its identity.
+    pub id: String,
+    /// `cabinet/name@version:generation`.
+    pub label: String,
+    /// What it is.
+    pub summary: String,
+    /// `files` or `deb`.
+    pub kind: String,
+    /// When it was registered.
+    pub registered: String,
+    /// Until when relays that store it now would keep it.
+    pub keep_until: String,
+    /// Ids of the keys that signed it.
+    pub signed_by: Vec<String>,
+    /// Bytes it takes in the store, and shares with other packages there.
+    pub stored_bytes: u64,
+    /// Entries in it.
+    pub entries: u64,
+    /// For kind deb: its dependencies, as written in it.
+    pub depends: Option<String>,
+    /// Relays that keep it, each with its date.
+    pub relays: Vec<RelayCopy>,
+    /// Where it is: lines of all jobs by state.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A relay's copy of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayCopy {
+    /// The relay.
+    pub relay: String,
+    /// Kept until.
+    pub keep_until: String,
+}
+
+/// The answer to a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The package's id.
+    pub package: String,
+    /// Ranges of chunks that the server lacks.
+    pub missing: Vec<(u32, u32)>,
+    /// Set if the same manifest is registered in the cabinet already.
+    pub known: Option<Registered>,
+}
+
+/// How far an upload has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadProgress {
+    /// Ranges of chunks that the server still lacks.
+    pub missing: Vec<(u32, u32)>,
+}
+
+/// A registered package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// `cabinet/name@version:generation`.
+    pub label: String,
+    /// Its identity.
+    pub id: String,
+    /// Whether this very manifest was there already: nothing was done.
+    pub already: bool,
+}
+
+/// A job to make or to plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewJob {
+    /// `install`.
+    pub job_type: String,
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub packages: Vec<String>,
+    /// Hosts, `below:RELAY`, `all`, `all+relays`.
+    pub to: Vec<String>,
+    /// Not before; RFC 3339.
+    pub at: Option<String>,
+    /// Begun by then or never; RFC 3339.
+    pub until: Option<String>,
+    /// Whether versions may go down.
+    pub allow_downgrade: bool,
+}
+
+/// A job that was made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobMade {
+    /// `server/3`.
+    pub id: String,
+    /// `3`.
+    pub number: u64,
+    /// Lines it has, or that were changed.
+    pub lines: u64,
+}
+
+/// Which lines are tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retry {
+    /// Only failed ones; else all that did not end well.
+    pub failed: bool,
+}
+
+/// A job in `job list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// `server/3`.
+    pub id: String,
+    /// `install`.
+    #[serde(rename = "type")]
+    pub job_type: String,
+    /// `scheduled`, `running`, `ended`.
+    pub state: String,
+    /// Packages.
+    pub packages: Vec<String>,
+    /// What was understood of `--to`.
+    pub to: Vec<String>,
+    /// Not before.
+    pub at: Option<String>,
+    /// Ends.
+    pub until: String,
+    /// Registered.
+    pub created: String,
+    /// State → number.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A job in `job show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// As in the list.
+    #[serde(flatten)]
+    pub job: JobSummary,
+    /// Its revision.
+    pub revision: u64,
+    /// Its lines.
+    pub instructions: Vec<InstructionView>,
+    /// Number of the newest change that is in this answer; ask with `seen` for what comes after.
+    pub change: u64,
+}
+
+/// A line in `job show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructionView {
+    /// The host.
+    pub host: String,
+    /// `cabinet/name@version:generation`.
+    pub package: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// The state.
+    pub state: String,
+    /// Why it has not ended; `None` exactly when it has.
+    pub reason: Option<ReasonView>,
+    /// How much of the package the host has.
+    pub progress_percent: Option<u8>,
+    /// How it ended, if there is more to say than the state.
+    pub result: Option<ResultView>,
+}
+
+/// A reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// The code.
+    pub code: String,
+    /// At which system.
+    pub system: String,
+    /// Since when.
+    pub since: String,
+    /// When it is tried again; `None`: when it is cleared.
+    pub next_try: Option<String>,
+    /// What would clear it.
+    pub clear: String,
+    /// What exactly, as a sentence.
+    pub text: String,
+}
+
+/// How a line ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultView {
+    /// When.
+    pub at: String,
+    /// For failures: the class.
+    pub class: Option<String>,
+    /// The step that decided.
+    pub step: String,
+    /// The installer's exit code.
+    pub exit_code: Option<i32>,
+    /// One sentence.
+    pub text: String,
+    /// The end of the output.
+    pub tail: String,
+    /// A verdict that a higher system had made meanwhile: `missed`, `cancelled`, `superseded`.
+    pub verdict: Option<String>,
+}
+
+/// What a job would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// What was understood of the destinations.
+    pub to: Vec<String>,
+    /// Packages.
+    pub packages: Vec<String>,
+    /// Hosts named.
+    pub hosts: u64,
+    /// Hosts that get an order.
+    pub within: u64,
+    /// Hosts left out, by why.
+    pub out: Vec<PlanOut>,
+    /// Each line between two systems.
+    pub lines: Vec<PlanLineView>,
+    /// The whole plan as text, as the command line prints it.
+    pub text: String,
+}
+
+/// Hosts left out of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanOut {
+    /// How many.
+    pub hosts: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// A line of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLineView {
+    /// The sending system.
+    pub from: String,
+    /// The receiving system, or how many hosts.
+    pub to: String,
+    /// Bytes over this line at most.
+    pub bytes: u64,
+    /// More about it: "kept until 3 Dec".
+    pub note: String,
+}
+
+/// What `explain` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The first line: who has it and why not.
+    pub summary: String,
+    /// One entry for each group of lines, or for each line asked for.
+    pub entries: Vec<ExplainEntry>,
+}
+
+/// An entry of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainEntry {
+    /// `server/3`, if it is about a job.
+    pub job: Option<String>,
+    /// How many lines.
+    pub lines: u64,
+    /// Up to five hosts.
+    pub hosts: Vec<String>,
+    /// The state.
+    pub state: String,
+    /// The sentence.
+    pub text: String,
+    /// What would clear it: a command where there is one.
+    pub clear: Option<String>,
+}
+
+/// A relay in `relay list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelaySummary {
+    /// Its name.
+    pub name: String,
+    /// Its higher system.
+    pub higher: String,
+    /// Connected now.
+    pub online: bool,
+    /// Packages it keeps.
+    pub packages: u64,
+    /// Taken by its store, bytes.
+    pub used_bytes: u64,
+    /// Free, bytes.
+    pub free_bytes: u64,
+}
+
+/// A relay in `relay show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayView {
+    /// Its name.
+    pub name: String,
+    /// What it keeps.
+    pub packages: Vec<RelayPackage>,
+    /// Content bodies from its higher system since it joined, bytes.
+    pub received_bytes: u64,
+    /// To its lower systems, bytes.
+    pub sent_bytes: u64,
+    /// Taken by its store, bytes.
+    pub used_bytes: u64,
+    /// Free, bytes.
+    pub free_bytes: u64,
+}
+
+/// A package a relay keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayPackage {
+    /// `cabinet/name@version:generation`.
+    pub package: String,
+    /// Kept until.
+    pub keep_until: String,
+    /// What it takes in the store, bytes.
+    pub size_bytes: u64,
+    /// Open lines below that still need it.
+    pub needed_by: u64,
+}
+
+/// Something that was refused, in `GET /admin/v1/alarms`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmView {
+    /// Who says so.
+    pub host: String,
+    /// When.
+    pub at: String,
+    /// A word.
+    pub code: String,
+    /// A sentence.
+    pub text: String,
+}
+
+/// An administrator's access file (`admin.toml`), which `PACKHORSE_CONTEXT` names.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessFile {
+    /// Version of this file.
+    pub version: u32,
+    /// The system's address: `https://localhost:8440`.
+    pub url: String,
+    /// Name of the system.
+    pub system: String,
+    /// The system's id, hexadecimal.
+    pub system_id: String,
+    /// The certificate authority, PEM.
+    pub ca_pem: String,
+    /// The administrator's certificate chain, PEM.
+    pub chain_pem: String,
+    /// The administrator's private key, PEM.
+    pub key_pem: String,
+}

@@ -1,0 +1,50 @@
+//! The protocol between a lower and its higher system: CBOR over HTTP, each message with the protocol's version. Unknown
+//! fields are passed over, so that the version before can still be talked to; every number and length has a limit.
+//!
+//! | path | from below | answer |
+//! |---|---|---|
+//! | [`FEED`] | [`FeedRequest`]: orders after my cursor; held until there are some | [`FeedResponse`] |
+//! | [`REPORTS`] | [`ReportsRequest`]: what I have to say | [`ReportsResponse`] |
+//! | [`JOIN`], [`JOIN_BELOW`] | [`JoinRequest`], [`JoinBelowRequest`]: without certificate; passed on by a relay | [`JoinResponse`] |
+//! | [`RENEW`] | [`RenewRequest`]: signed by the old key, passed on as it is | [`RenewResponse`] |
+//! | [`MANIFEST`] | [`ManifestRequest`] | the manifest's envelope, as bytes |
+//! | [`FRAMES`] | [`FramesRequest`] | frames of chunks, as they are stored |
+
+mod content;
+mod feed;
+mod join;
+mod report;
+
+pub use content::{FramesRequest, ManifestRequest, RANGES_MAX};
+pub use feed::{
+    BelowHost, CopyHint, CursorMsg, FeedRequest, FeedResponse, HOLD_SECS_MAX, JobOrder, Order, OrderMsg,
+    ProofMsg, ReceiptMsg,
+};
+pub use join::{ADDRESSES_MAX, JoinBelowRequest, JoinRequest, JoinResponse, RenewRequest, RenewResponse};
+pub use report::{
+    BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, REPORTS_MAX, ReasonMsg, ReportMsg,
+    ReportsRequest, ReportsResponse, Soft, TrafficMsg,
+};
+
+/// The protocol's version. A system answers requests of this version and the one before.
+pub const PROTOCOL: u32 = 1;
+
+/// Orders for the lower system that asks.
+pub const FEED: &str = "/v1/feed";
+/// Reports of the lower system that sends.
+pub const REPORTS: &str = "/v1/reports";
+/// Joining, without a certificate.
+pub const JOIN: &str = "/v1/join";
+/// A relay passes on what a lower system of it asked under [`JOIN`].
+pub const JOIN_BELOW: &str = "/v1/join-below";
+/// A new certificate against the old key, with or without a certificate that is still valid.
+pub const RENEW: &str = "/v1/renew";
+/// A package's manifest.
+pub const MANIFEST: &str = "/v1/content/manifest";
+/// A package's chunks.
+pub const FRAMES: &str = "/v1/content/frames";
+
+/// Most bytes of a request from below, apart from content.
+pub const REQUEST_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of an answer from above, apart from content: a job for a million hosts carries their 16 MB of ids.
+pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
