@@ -6,6 +6,7 @@ use packhorse_domain::ids::{HostId, Incarnation, PackageId};
 use packhorse_domain::job::Job;
 use packhorse_domain::time::Time;
 
+use crate::checks::ReportName;
 use crate::msg::Msg;
 use crate::options::Plant;
 use crate::rng::Rng;
@@ -45,6 +46,8 @@ pub enum Seen {
         /// Whether it kept a whole copy already.
         had_copy: bool,
     },
+    /// The managing server took a report for new that is in its history.
+    Again(ReportName),
 }
 
 /// One step's surroundings.

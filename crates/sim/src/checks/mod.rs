@@ -23,7 +23,7 @@ use crate::sites::NodeId;
 pub use goes_on::{View, goes_on};
 pub use has_reason::every_line_has_a_reason;
 pub use one_start::one_start;
-pub use results::no_result_lost;
+pub use results::{no_result_lost, not_taken_twice};
 
 /// The rules that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

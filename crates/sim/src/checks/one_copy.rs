@@ -18,6 +18,7 @@ impl Ledger {
             Seen::Asked { package, held } => require(Rule::OneCopy, *held == 0, || {
                 format!("node {node} asks for {held} chunks of {package} that it holds")
             }),
+            Seen::Again(_) => Ok(()),
             Seen::Received { package, chunks, had_copy } => {
                 require(Rule::OneCopy, !had_copy, || {
                     format!("node {node} keeps {package} and receives {chunks} chunks of it")

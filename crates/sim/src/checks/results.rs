@@ -3,6 +3,7 @@
 use packhorse_domain::report::{Body, LineEvent, Report};
 
 use super::{Checked, Ledger, Rule, Violation, require};
+use crate::cx::Seen;
 
 const RULE: Rule = Rule::NoResultLostOrDoubled;
 
@@ -34,6 +35,17 @@ impl Ledger {
         let made = self.made.get(&name);
         let same = made.is_some_and(|made| made.at == report.at && made.body == report.body);
         require(RULE, same, || format!("{report:?} is not what was made: {made:?}"))
+    }
+}
+
+/// The managing server took a report for new that it had. That is so only after a gap, which only a liar makes.
+///
+/// # Errors
+/// Nobody lied.
+pub fn not_taken_twice(seen: &Seen, liars: u64) -> Checked {
+    match seen {
+        Seen::Again(name) => require(RULE, liars > 0, || format!("{name:?} came into the history twice")),
+        Seen::Asked { .. } | Seen::Received { .. } => Ok(()),
     }
 }
 

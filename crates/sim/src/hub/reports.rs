@@ -10,7 +10,7 @@ use packhorse_domain::outbox::{Accept, Hop, accept};
 use packhorse_domain::report::{Body, Report};
 
 use super::{Hub, HubWrite};
-use crate::cx::Cx;
+use crate::cx::{Cx, Seen};
 use crate::msg::{Lives, Msg, Order, ReportBatch};
 use crate::options::Plant;
 use crate::sites::{Lower, NodeId};
@@ -85,15 +85,18 @@ impl Hub {
         for (key, line) in taken.lines {
             self.store.put(HubWrite::Line(key, line));
         }
-        for report in taken.fresh {
-            self.store.put(if self.is_top() {
-                HubWrite::History(lower, report)
-            } else {
-                HubWrite::Outbox(Some(lower), report)
-            });
-        }
         if !self.is_top() {
-            return;
+            let fresh = taken.fresh.into_iter().map(|report| HubWrite::Outbox(Some(lower), report));
+            return fresh.for_each(|write| self.store.put(write));
+        }
+        for report in taken.fresh {
+            let name = (report.origin, report.incarnation, report.no);
+            // The history has one row for each name: what came before a gap was closed may come once more.
+            if self.store.now().history.contains_key(&name) {
+                cx.seen.push(Seen::Again(name));
+            } else {
+                self.store.put(HubWrite::History(lower, report));
+            }
         }
         for (host, copy) in taken.copies {
             self.store.put(HubWrite::CopyBelow(host, copy.package, copy.keep_until));
