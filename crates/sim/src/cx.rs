@@ -2,15 +2,13 @@
 //! durable.
 
 use packhorse_domain::agent::{Effect, LineId, Trouble};
-use packhorse_domain::ids::{HostId, Incarnation, PackageId};
-use packhorse_domain::job::Job;
+use packhorse_domain::ids::{Incarnation, PackageId};
 use packhorse_domain::time::Time;
 
 use crate::checks::ReportName;
 use crate::msg::Msg;
 use crate::options::Plant;
 use crate::rng::Rng;
-use crate::signed::Signed;
 use crate::sites::{NodeId, Package, Sites};
 use crate::stats::Stats;
 
@@ -23,8 +21,6 @@ pub enum Out {
     Effect(Effect),
     /// The agent's package is there, or not for now.
     Obtained(LineId, Result<(), Trouble>),
-    /// The managing server has signed a job, whose newest round names these hosts: told to the checks.
-    Signed(Signed<Job>, Vec<HostId>),
 }
 
 /// What a node saw or did that the checks count at once.

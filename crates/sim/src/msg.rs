@@ -50,7 +50,14 @@ pub enum Msg {
     /// "What comes after my cursor?", which is also the acknowledgement.
     FeedAsk(Option<Cursor>),
     /// The answer.
-    Feed(Lives, Batch<Order>),
+    Feed {
+        /// Who answers.
+        lives: Lives,
+        /// Entries.
+        batch: Batch<Order>,
+        /// Whether that is all there is now.
+        all: bool,
+    },
     /// Reports.
     Reports(ReportBatch),
     /// How far a sender's outbox is stored.
@@ -99,7 +106,7 @@ impl Msg {
     pub fn brief(&self) -> String {
         match self {
             Msg::FeedAsk(cursor) => format!("feed? {}", cursor.map_or(0, |cursor| cursor.n)),
-            Msg::Feed(_, batch) => {
+            Msg::Feed { batch, .. } => {
                 let kinds: Vec<String> = batch.entries.iter().map(|(_, order)| brief(order)).collect();
                 format!("feed {:04x} after {}: {}", batch.incarnation.0 >> 48, batch.after, kinds.join(" "))
             }

@@ -15,10 +15,10 @@ use std::fmt;
 
 use packhorse_domain::agent::{KnownJob, LineId};
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
-use packhorse_domain::job::Job;
+use packhorse_domain::job::{Clause, HostRole, Job, Place, Proof};
 use packhorse_domain::report::Report;
 
-use crate::sites::NodeId;
+use crate::sites::{NodeId, Sites};
 
 pub use goes_on::{View, goes_on};
 pub use has_reason::every_line_has_a_reason;
@@ -119,10 +119,31 @@ impl Ledger {
         *self.crashes.entry((node, life)).or_insert(0) += 1;
     }
 
-    /// The managing server's signature is out.
-    pub fn signed(&mut self, job: &Job, named: &[HostId]) {
+    /// The managing server made a revision durable, with the whole lists its rounds sign. Whom a round names is worked out
+    /// here from the true tree, not by the machines.
+    pub fn signed(&mut self, sites: &Sites, job: &Job, lists: &[Proof]) {
         self.signed.insert((job.key.clone(), job.revision), job.clone());
-        let attempt = job.rounds.last().map_or(0, |round| round.attempt);
-        self.named.entry((job.key.clone(), attempt)).or_default().extend(named);
+        for round in &job.rounds {
+            let named = self.named.entry((job.key.clone(), round.attempt)).or_default();
+            for clause in &round.to {
+                named.extend(named_by(sites, clause, round.attempt, lists));
+            }
+        }
+    }
+}
+
+fn named_by(sites: &Sites, clause: &Clause, attempt: u32, lists: &[Proof]) -> Vec<HostId> {
+    let clients = |place: &&Place| place.role == HostRole::Client;
+    match clause {
+        Clause::All { relays: true } => sites.places().map(|place| place.host).collect(),
+        Clause::All { relays: false } => sites.places().filter(clients).map(|place| place.host).collect(),
+        Clause::Below(relay) => {
+            let below = sites.places().filter(clients).filter(|place| place.route.contains(relay));
+            below.map(|place| place.host).collect()
+        }
+        Clause::Hosts { .. } => {
+            let of_round = lists.iter().filter(|list| list.attempt == attempt);
+            of_round.flat_map(|list| list.slice.leaves.iter().copied()).collect()
+        }
     }
 }

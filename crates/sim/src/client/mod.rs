@@ -105,7 +105,7 @@ impl AgentNode {
             return;
         }
         match msg {
-            Msg::Feed(lives, batch) => self.orders_came(cx, lives, batch),
+            Msg::Feed { lives, batch, .. } => self.orders_came(cx, lives, batch),
             Msg::Stored { lives, life, stored } if life == self.life() => {
                 self.stored_above(cx, lives, stored);
             }

@@ -129,7 +129,8 @@ impl Hub {
                 evil.twist(cx, &mut entries);
             }
             let batch = Batch { incarnation: held.incarnation, after: held.after, entries };
-            cx.send(held.node, Msg::Feed(lives, batch));
+            let all = batch.entries.last().is_none_or(|(n, _)| *n == feed.head.last);
+            cx.send(held.node, Msg::Feed { lives, batch, all });
         }
         self.evil = evil;
         self.held.retain(|lower, _| !answered.contains(lower));

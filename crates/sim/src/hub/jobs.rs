@@ -4,11 +4,11 @@ use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::instruction::{LineKey, State, Verdict};
 use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round};
 use packhorse_domain::merkle::{Slice, root};
-use packhorse_domain::planner::Opened;
+use packhorse_domain::planner::{Opened, opens};
 use packhorse_domain::time::Time;
 
 use super::{Hub, HubWrite};
-use crate::cx::{Cx, Out};
+use crate::cx::Cx;
 use crate::signed::Signed;
 
 /// Whom a new job is for.
@@ -83,18 +83,12 @@ impl Hub {
         let mut proofs = self.store.now().jobs.get(&job.key).map(|row| row.proofs.clone()).unwrap_or_default();
         proofs.extend(fresh);
         let doc = Signed::sign(job.clone());
-        self.store.put(HubWrite::Job(doc.clone(), proofs.clone()));
-        let newest = job.rounds.last().map_or(0, |round| round.attempt);
-        let mut named = Vec::new();
+        self.store.put(HubWrite::Job(doc, proofs.clone()));
         let places: Vec<Place> =
             self.store.now().places.values().filter_map(Signed::verify).cloned().collect();
-        for opened in packhorse_domain::planner::opens(&job, &proofs, &[], &places) {
-            if opened.attempt == newest {
-                named.push(opened.host);
-            }
+        for opened in opens(&job, &proofs, &[], &places) {
             self.open_at_top(cx, &job, opened);
         }
-        cx.out.push(Out::Signed(doc, named));
         self.judge_cancelled(cx, &job);
         self.distribute(&job.key);
     }

@@ -114,8 +114,14 @@ impl Hub {
         self.runs.iter().filter(|(lower, _)| lower.host == *host).find_map(|(_, runs)| runs.twins_since)
     }
 
+    /// Which lives answer here; `None` as long as nobody should. A relay that has not yet read its higher system's feed to
+    /// the end does not know all that is below it: it would refuse good reports as not below and they would be lost, and
+    /// make feeds in which things are missing.
     fn lives(&self) -> Option<Lives> {
         let state = self.store.now();
+        if !state.ready {
+            return None;
+        }
         Some(Lives { server: state.server?, higher: state.life })
     }
 
@@ -161,13 +167,13 @@ impl Hub {
                 self.content_asked(cx, (from, package), request, chunks);
             }
             Msg::FrameStored { request, package } => self.frame_stored(cx, (from, package), request),
-            Msg::Feed(..) | Msg::Stored { .. } | Msg::Frame { .. } => {}
+            Msg::Feed { .. } | Msg::Stored { .. } | Msg::Frame { .. } => {}
         }
     }
 
     fn from_higher(&mut self, cx: &mut Cx<'_>, msg: Msg) {
         match msg {
-            Msg::Feed(lives, batch) => self.orders_came(cx, lives, batch),
+            Msg::Feed { lives, batch, all } => self.orders_came(cx, lives, batch, all),
             Msg::Stored { lives, life, stored } if life == self.life() => {
                 self.stored_above(cx, lives, stored);
             }

@@ -18,7 +18,7 @@ use crate::sites::Lower;
 
 impl Hub {
     /// A batch of the higher system's feed.
-    pub(super) fn orders_came(&mut self, cx: &mut Cx<'_>, lives: Lives, batch: Batch<Order>) {
+    pub(super) fn orders_came(&mut self, cx: &mut Cx<'_>, lives: Lives, batch: Batch<Order>, all: bool) {
         self.meet(lives);
         match receive(self.store.now().cursor, batch) {
             Ok((orders, cursor)) => {
@@ -27,6 +27,9 @@ impl Hub {
                 }
                 if self.store.now().cursor != Some(cursor) {
                     self.store.put(HubWrite::Cursor(cursor));
+                }
+                if all && !self.store.now().ready {
+                    self.store.put(HubWrite::Ready);
                 }
             }
             Err(_) => cx.stats.feed_gaps += 1,
@@ -50,7 +53,11 @@ impl Hub {
         };
         let known = self.store.now().places.get(&place.host).and_then(Signed::verify);
         if known.is_none_or(|known| known.revision < place.revision) {
-            self.store.put(HubWrite::Place(offered));
+            self.store.put(HubWrite::Place(offered.clone()));
+            // A feed made before has no room for it; one that nobody has asked for yet will.
+            if let Some(lower) = self.direct(place).filter(|lower| self.store.now().feeds.contains_key(lower)) {
+                self.store.put(HubWrite::FeedAppend(lower, Order::Place(offered.clone())));
+            }
         }
     }
 

@@ -42,6 +42,8 @@ pub type SenderKey = (Lower, Incarnation, Incarnation);
 pub struct HubState {
     /// Which life of it this is.
     pub life: Incarnation,
+    /// Whether it has known, once, all that is below it.
+    pub ready: bool,
     /// The managing server's life, once it is known.
     pub server: Option<Incarnation>,
     /// Where hosts stand.
@@ -105,6 +107,8 @@ pub enum HubWrite {
     Outbox(Option<Lower>, Report),
     /// The place reached in the higher system's feed.
     Cursor(Cursor),
+    /// The higher system's feed was read to its end.
+    Ready,
     /// The managing server's life, as last heard.
     Server(Incarnation),
     /// The place reached in the higher system.
@@ -122,6 +126,7 @@ impl HubState {
     pub fn new(life: Incarnation, server: Option<Incarnation>) -> HubState {
         HubState {
             life,
+            ready: server.is_some(),
             server,
             places: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -202,6 +207,7 @@ impl Durable for HubState {
             }
             HubWrite::Outbox(via, report) => self.enqueue(via.is_none(), report),
             HubWrite::Cursor(cursor) => self.cursor = Some(*cursor),
+            HubWrite::Ready => self.ready = true,
             HubWrite::Server(life) => self.server = Some(*life),
             HubWrite::Hop(hop) => self.hop = Some(*hop),
             HubWrite::Chunk(package, chunk) => {

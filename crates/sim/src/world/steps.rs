@@ -99,11 +99,6 @@ impl World {
         for out in out {
             match out {
                 Out::Send(to, msg) => self.transmit(id, to, msg),
-                Out::Signed(doc, named) => {
-                    if let Some(job) = doc.verify() {
-                        self.ledger.signed(job, &named);
-                    }
-                }
                 Out::Obtained(line, result) => self.input(id, Input::Obtained(line, result)),
                 Out::Effect(effect) => self.effect(id, effect),
             }

@@ -24,7 +24,10 @@ impl World {
         self.check(checked);
         let life = self.nodes[id].role.life();
         match write {
-            HubWrite::Job(doc, _) => {
+            HubWrite::Job(doc, lists) => {
+                if id == SERVER_NODE {
+                    self.ledger.signed(&self.sites, doc.unverified(), lists);
+                }
                 let checked = self.ledger.revision_taken(id, life, doc.unverified());
                 self.check(checked);
             }
