@@ -18,7 +18,6 @@ impl Trace {
     /// Adds an event.
     pub fn add(&mut self, now: Time, what: &str) {
         let line = format!("{:>12.6} {what}", now.0 as f64 / 1e6);
-        if std::env::var("DBG").is_ok() { eprintln!("{line}"); }
         for byte in line.bytes() {
             // FNV-1a.
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

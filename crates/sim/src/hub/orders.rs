@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use packhorse_domain::feed::{Batch, receive};
 use packhorse_domain::instruction::{Line, LineKey, Verdict};
 use packhorse_domain::job::{Gate, Intent, Job, Place, Proof, gate};
-use packhorse_domain::planner::{Opened, OrderPart, opens};
+use packhorse_domain::planner::{Opened, OrderPart, holds, opens};
 use packhorse_domain::report::{Body, Receipt};
 
 use super::{Hub, HubWrite};
@@ -76,7 +76,9 @@ impl Hub {
             return;
         }
         let mut proofs: Vec<Proof> = row.map(|row| row.proofs.clone()).unwrap_or_default();
-        let fresh = part.proofs.iter().filter(|proof| !proofs.contains(proof)).cloned().collect::<Vec<_>>();
+        // A proof that does not hold is not kept: made into proofs for lower systems it would stand in a good one's way.
+        let good = part.proofs.iter().filter(|proof| holds(doc.unverified(), proof));
+        let fresh = good.filter(|proof| !proofs.contains(proof)).cloned().collect::<Vec<_>>();
         let mut news = verdict != Gate::Known;
         if news || !fresh.is_empty() {
             proofs.extend(fresh);
