@@ -9,7 +9,7 @@ use crate::checks::ReportName;
 use crate::msg::Msg;
 use crate::options::Plant;
 use crate::rng::Rng;
-use crate::sites::{NodeId, Package, Sites};
+use crate::sites::{Lower, NodeId, Package, Sites};
 use crate::stats::Stats;
 
 /// What a node asks for, once its writes are durable.
@@ -42,6 +42,8 @@ pub enum Seen {
         /// Whether it kept a whole copy already.
         had_copy: bool,
     },
+    /// Two machines seem to answer under a name.
+    Held(Lower),
     /// The managing server took a report for new that is in its history.
     Again(ReportName),
 }

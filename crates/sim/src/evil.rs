@@ -21,13 +21,25 @@ impl Evil {
     /// Changes orders on their way down. Numbers stay as they are, so that nobody notices by counting.
     pub fn twist(&mut self, cx: &mut Cx<'_>, entries: &mut [(u64, Order)]) {
         for (_, order) in entries {
-            let Order::Job(doc, part) = order.clone() else { continue };
+            let Order::Job(doc, part) = order.clone() else {
+                if let Some((doc, part)) = self.replay(cx) {
+                    *order = Order::Job(doc, part);
+                }
+                continue;
+            };
             if let Some(lie) = self.lie(cx, &doc, &part) {
                 cx.stats.lies += 1;
                 *order = lie;
             }
             self.old.push((doc, part));
         }
+    }
+
+    /// Now and then, an order it has seen before in place of what is to go down.
+    fn replay(&self, cx: &mut Cx<'_>) -> Option<(Signed<Job>, OrderPart)> {
+        let replays = cx.rng.per_mille(100) && !self.old.is_empty();
+        cx.stats.lies += u64::from(replays);
+        replays.then(|| cx.rng.pick(&self.old).cloned()).flatten()
     }
 
     fn lie(&self, cx: &mut Cx<'_>, doc: &Signed<Job>, part: &OrderPart) -> Option<Order> {
@@ -57,9 +69,9 @@ impl Evil {
 
     /// Adds, to reports on their way up, one about a host that is not below it.
     pub fn invent(&self, cx: &mut Cx<'_>, me: Option<HostId>, batch: &mut ReportBatch) {
-        let stranger = (0..cx.sites.all.len())
-            .map(host_id)
-            .find(|host| cx.sites.place_of(host).is_some_and(|place| me.is_some_and(|me| !place.is_below(&me))));
+        let stranger = (0..cx.sites.all.len()).map(host_id).find(|host| {
+            cx.sites.place_of(host).is_some_and(|place| me.is_some_and(|me| !place.is_below(&me)))
+        });
         let (Some(origin), Some((n, report))) = (stranger, batch.items.last().cloned()) else { return };
         if cx.rng.per_mille(300) {
             cx.stats.lies += 1;

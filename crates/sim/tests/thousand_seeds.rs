@@ -2,8 +2,6 @@
 //!
 //! `PACKHORSE_SIM_SEEDS=20000` runs more; `PACKHORSE_SIM_SEED=17` replays one.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use packhorse_sim::{Failure, Options, Stats, run};
@@ -14,38 +12,29 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs seeds on all cores; the failure of the lowest seed, or the figures of all.
-fn campaign(seeds: u64) -> Result<Stats, Box<Failure>> {
-    let next = AtomicU64::new(0);
-    let sum = Mutex::new(Stats::default());
-    let broken: Mutex<Option<Box<Failure>>> = Mutex::new(None);
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds || broken.lock().unwrap().is_some() {
-                return;
-            }
-            match run(seed, &Options::default()) {
-                Ok(stats) => sum.lock().unwrap().add(&stats),
-                Err(failure) => {
-                    let mut broken = broken.lock().unwrap();
-                    if broken.as_ref().is_none_or(|other| failure.seed < other.seed) {
-                        *broken = Some(failure);
-                    }
-                }
-            }
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(work);
-        }
-    });
-    match broken.into_inner().unwrap() {
-        Some(failure) => Err(failure),
-        None => Ok(sum.into_inner().unwrap()),
+/// One core's share of the seeds, up to the first that breaks a rule.
+fn share(first: u64, step: usize, seeds: u64) -> Result<Stats, Box<Failure>> {
+    let mut sum = Stats::default();
+    for seed in (first..seeds).step_by(step) {
+        sum.add(&run(seed, &Options::default())?);
     }
+    Ok(sum)
+}
+
+/// Runs seeds on all cores; the failure of the lowest seed that was found, or the figures of all.
+fn campaign(seeds: u64) -> Result<Stats, Box<Failure>> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let mut shares = std::thread::scope(|scope| {
+        let started: Vec<_> =
+            (0..cores).map(|first| scope.spawn(move || share(first as u64, cores, seeds))).collect();
+        started.into_iter().map(|share| share.join().expect("a run does not panic")).collect::<Vec<_>>()
+    });
+    shares.sort_by_key(|share| share.as_ref().err().map_or(u64::MAX, |failure| failure.seed));
+    let mut sum = Stats::default();
+    for share in shares {
+        sum.add(&share?);
+    }
+    Ok(sum)
 }
 
 #[test]

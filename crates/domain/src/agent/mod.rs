@@ -261,7 +261,8 @@ impl Agent {
         let busy = self.lines.values().any(|line| line.stage.is_active());
         let times = self.lines.values().flat_map(|line| {
             let job = self.jobs.get(&line.id.job).map(|known| &known.job);
-            let turn = !busy && line.stage == Stage::Waiting && !matches!(self.before(&line.id), Before::Open);
+            let turn =
+                !busy && line.stage == Stage::Waiting && !matches!(self.before(&line.id), Before::Open);
             let start = job.filter(|_| turn).map(|job| line.next_try.max(job.starts()));
             let end = job.filter(|_| line.is_unbegun()).map(|job| job.until);
             [start, end].into_iter().flatten()

@@ -20,7 +20,7 @@ use packhorse_domain::report::Report;
 
 use crate::sites::{NodeId, Sites};
 
-pub use goes_on::{View, goes_on};
+pub use goes_on::{View, goes_on, hosts_end, nobody_is_held};
 pub use has_reason::every_line_has_a_reason;
 pub use one_start::one_start;
 pub use results::{no_result_lost, not_taken_twice};

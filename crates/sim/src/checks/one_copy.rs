@@ -18,7 +18,7 @@ impl Ledger {
             Seen::Asked { package, held } => require(Rule::OneCopy, *held == 0, || {
                 format!("node {node} asks for {held} chunks of {package} that it holds")
             }),
-            Seen::Again(_) => Ok(()),
+            Seen::Again(_) | Seen::Held(_) => Ok(()),
             Seen::Received { package, chunks, had_copy } => {
                 require(Rule::OneCopy, !had_copy, || {
                     format!("node {node} keeps {package} and receives {chunks} chunks of it")
@@ -29,7 +29,9 @@ impl Ledger {
                 let crashes = self.crashes.get(&(node, life)).copied().unwrap_or(0);
                 let most = u64::from(whole) + crashes * PIECE_CHUNKS as u64;
                 require(Rule::OneCopy, *received <= most, || {
-                    format!("node {node} received {received} chunks of {package}: {whole} and {crashes} crashes")
+                    format!(
+                        "node {node} received {received} chunks of {package}: {whole} and {crashes} crashes"
+                    )
                 })
             }
         }

@@ -1,6 +1,6 @@
 //! Rule 3: no result lost or doubled, whatever dies or is replaced, in whatever order messages arrive.
 
-use packhorse_domain::report::{Body, LineEvent, Report};
+use packhorse_domain::report::{Body, LineEvent, Receipt, Report};
 
 use super::{Checked, Ledger, Rule, Violation, require};
 use crate::cx::Seen;
@@ -25,6 +25,17 @@ impl Ledger {
         require(RULE, before.is_none(), || format!("{said:?} ended twice at {}", report.origin))
     }
 
+    /// A receipt became durable at a host or relay: from now on it may let go of what the receipt covers.
+    ///
+    /// # Errors
+    /// The managing server does not have all of it.
+    pub fn receipt_taken(&self, receipt: &Receipt) -> Checked {
+        let name = |no| (receipt.origin, receipt.incarnation, no);
+        let mut covered = self.made.range(name(0)..=name(receipt.upto));
+        let missing = covered.find(|(name, _)| !self.arrived.contains(*name));
+        require(RULE, missing.is_none(), || format!("{receipt:?} covers {missing:?}, which is not there"))
+    }
+
     /// A report became durable at the managing server.
     ///
     /// # Errors
@@ -45,7 +56,7 @@ impl Ledger {
 pub fn not_taken_twice(seen: &Seen, liars: u64) -> Checked {
     match seen {
         Seen::Again(name) => require(RULE, liars > 0, || format!("{name:?} came into the history twice")),
-        Seen::Asked { .. } | Seen::Received { .. } => Ok(()),
+        Seen::Asked { .. } | Seen::Received { .. } | Seen::Held(_) => Ok(()),
     }
 }
 

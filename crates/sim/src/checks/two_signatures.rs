@@ -1,6 +1,6 @@
 //! Rule 6: nothing is installed that no validly signed job asks of this host, and no older revision is accepted.
 
-use packhorse_domain::agent::{Entry, KnownJob, Kind};
+use packhorse_domain::agent::{Entry, Kind, KnownJob};
 use packhorse_domain::ids::{HostId, Incarnation, JobKey};
 use packhorse_domain::job::{Intent, Job};
 
@@ -57,7 +57,9 @@ impl Ledger {
         let known = self.known.get(&(who, entry.line.job.clone()));
         let asked = known.filter(|known| known.job.packages.iter().any(|one| one.id == entry.line.package));
         let Some(known) = asked else {
-            return require(RULE, false, || format!("{host} begins {:?}, which nobody asked for", entry.line));
+            return require(RULE, false, || {
+                format!("{host} begins {:?}, which nobody asked for", entry.line)
+            });
         };
         require(RULE, self.names(host, &known.job.key, entry.attempt), || {
             format!("{host} begins {:?}, which does not name it", entry.line)

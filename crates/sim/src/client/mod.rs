@@ -67,8 +67,8 @@ impl AgentNode {
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let state = self.store.now();
         let jobs = state.jobs.values().cloned().collect();
-        self.agent =
-            Agent::restore(self.me, &self.name, state.life, jobs, state.base, &state.journal);
+        self.agent = Agent::restore(self.me, &self.name, state.life, jobs, state.base, &state.journal);
+        self.agent.numbered(state.alarms.keys().next_back().copied().unwrap_or(0));
         self.uplink = Uplink::new(cx.now);
         self.download = None;
         let step = self.agent.resume(cx.now);

@@ -8,6 +8,7 @@ use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{Incarnation, JobKey, PackageId};
 use packhorse_domain::job::Place;
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::report::Report;
 
 use crate::store::Durable;
 
@@ -24,6 +25,8 @@ pub struct AgentState {
     pub base: u64,
     /// The journal.
     pub journal: Vec<Entry>,
+    /// Reports that are not about a line, by number.
+    pub alarms: BTreeMap<u64, Report>,
     /// Up to where the higher system's feed is stored.
     pub cursor: Option<Cursor>,
     /// Up to where the higher system has the reports.
@@ -43,6 +46,8 @@ pub enum AgentWrite {
     Forget(JobKey),
     /// One more entry of the journal.
     Journal(Entry),
+    /// Something was refused; a report out of the journal's row of numbers.
+    Alarm(Report),
     /// The newest receipt.
     Base(u64),
     /// The place reached in the higher system's feed.
@@ -64,6 +69,7 @@ impl AgentState {
             jobs: BTreeMap::new(),
             base: 0,
             journal: Vec::new(),
+            alarms: BTreeMap::new(),
             cursor: None,
             hop: None,
             staged: BTreeMap::new(),
@@ -80,6 +86,7 @@ impl Durable for AgentState {
             AgentWrite::Job(known) => drop(self.jobs.insert(known.job.key.clone(), known.clone())),
             AgentWrite::Forget(key) => drop(self.jobs.remove(key)),
             AgentWrite::Journal(entry) => self.journal.push(entry.clone()),
+            AgentWrite::Alarm(report) => drop(self.alarms.insert(report.no, report.clone())),
             AgentWrite::Base(base) => self.base = *base,
             AgentWrite::Cursor(cursor) => self.cursor = Some(*cursor),
             AgentWrite::Hop(hop) => self.hop = Some(*hop),

@@ -1,11 +1,13 @@
 //! Orders, reports and receipts of an agent.
 
+use std::collections::BTreeMap;
+
 use packhorse_domain::agent::Input;
 use packhorse_domain::feed::{Batch, receive};
 use packhorse_domain::job::{Gate, Job, Place, gate};
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::planner::OrderPart;
-use packhorse_domain::report::{Receipt, Report};
+use packhorse_domain::report::{Body, Receipt, Report};
 
 use super::{AgentNode, AgentWrite};
 use crate::cx::Cx;
@@ -53,7 +55,7 @@ impl AgentNode {
         let trusted = doc.verify().is_some_and(|job| job.validate().is_ok());
         if !trusted && !cx.planted(Plant::SkipSignature) {
             cx.stats.bad_signatures += 1;
-            return;
+            return self.alarm(cx, "bad_signature");
         }
         let mut job = doc.unverified().clone();
         let Some(place) = self.store.now().place.as_ref() else { return };
@@ -66,6 +68,16 @@ impl AgentNode {
             }
         }
         self.input(cx, Input::Order { job, attempt });
+    }
+
+    /// Says upwards that something was refused.
+    fn alarm(&mut self, cx: &mut Cx<'_>, code: &str) {
+        let no = self.agent.number();
+        let body = Body::Alarm { code: code.to_owned(), text: String::new() };
+        let (origin, incarnation, base) = (self.me, self.life(), self.agent.base());
+        let report = Report { origin, incarnation, no, base, at: cx.now, body };
+        self.store.put(AgentWrite::Alarm(report));
+        self.send_reports(cx);
     }
 
     fn meet(&mut self, lives: Lives) {
@@ -100,15 +112,16 @@ impl AgentNode {
             return;
         }
         let from = state.base.max(hop.stored);
-        let kept: Vec<(u64, Report)> = state
+        let mut kept: BTreeMap<u64, Report> = state
             .journal
             .iter()
             .filter(|entry| entry.report.is_some_and(|no| no > from))
             .filter_map(|entry| self.agent.report_of(entry))
             .map(|report| (report.no, report))
             .collect();
+        kept.extend(state.alarms.range(from + 1..).map(|(no, report)| (*no, report.clone())));
         let last = self.agent.reported();
-        let kept = kept.iter().map(|(n, report)| (*n, report));
+        let kept = kept.iter().map(|(no, report)| (*no, report));
         if let Some(batch) = self.uplink.reports(cx, state.life, state.hop, last, kept) {
             cx.send(self.parent, Msg::Reports(batch));
         }

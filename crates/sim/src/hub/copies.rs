@@ -55,7 +55,8 @@ impl Hub {
         let lies = self.evil.is_some();
         let state = self.store.now();
         for ((node, package), serving) in self.serving.iter_mut().filter(|(_, serving)| !serving.in_flight) {
-            let here = if top { serving.left.clone() } else { state.chunks(package).intersect(&serving.left) };
+            let here =
+                if top { serving.left.clone() } else { state.chunks(package).intersect(&serving.left) };
             let piece: Vec<u32> = here.iter().take(PIECE_CHUNKS).collect();
             if piece.is_empty() {
                 continue;

@@ -26,13 +26,7 @@ pub struct Held {
 
 impl Hub {
     /// A lower system asks what comes after its cursor, by which it acknowledges what is before.
-    pub(super) fn feed_asked(
-        &mut self,
-        cx: &mut Cx<'_>,
-        node: NodeId,
-        lower: Lower,
-        cursor: Option<Cursor>,
-    ) {
+    pub(super) fn feed_asked(&mut self, cx: &mut Cx<'_>, node: NodeId, lower: Lower, cursor: Option<Cursor>) {
         if self.lives().is_none() {
             return;
         }

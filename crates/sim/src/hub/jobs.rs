@@ -80,7 +80,8 @@ impl Hub {
 
     /// Signs a revision, opens the lines of whom it names, and tells the lower systems.
     fn publish(&mut self, cx: &mut Cx<'_>, job: Job, fresh: Vec<Proof>) {
-        let mut proofs = self.store.now().jobs.get(&job.key).map(|row| row.proofs.clone()).unwrap_or_default();
+        let mut proofs =
+            self.store.now().jobs.get(&job.key).map(|row| row.proofs.clone()).unwrap_or_default();
         proofs.extend(fresh);
         let doc = Signed::sign(job.clone());
         self.store.put(HubWrite::Job(doc, proofs.clone()));

@@ -28,7 +28,7 @@ pub use copies::PIECE_CHUNKS;
 pub use jobs::Destination;
 pub use state::{HubState, HubWrite};
 
-use crate::cx::Cx;
+use crate::cx::{Cx, Seen};
 use crate::download::Download;
 use crate::evil::Evil;
 use crate::msg::{Lives, Msg};
@@ -149,7 +149,7 @@ impl Hub {
     /// Takes in a message. `run` names the start of the sender if its connection stands.
     pub fn message(&mut self, cx: &mut Cx<'_>, from: NodeId, run: Option<u64>, msg: Msg) {
         if Some(from) == self.parent {
-            return self.from_higher(cx, msg);
+            return self.higher_says(cx, msg);
         }
         let Some(lower) = cx.sites.lower(from).filter(|lower| self.knows(*lower)) else {
             return;
@@ -157,6 +157,7 @@ impl Hub {
         if let Some(run) = run
             && self.runs.entry(lower).or_default().came(run, cx.now) == Verdict::Held
         {
+            cx.seen.push(Seen::Held(lower));
             return;
         }
         self.last_seen.insert(lower.host, cx.now);
@@ -171,7 +172,7 @@ impl Hub {
         }
     }
 
-    fn from_higher(&mut self, cx: &mut Cx<'_>, msg: Msg) {
+    fn higher_says(&mut self, cx: &mut Cx<'_>, msg: Msg) {
         match msg {
             Msg::Feed { lives, batch, all } => self.orders_came(cx, lives, batch, all),
             Msg::Stored { lives, life, stored } if life == self.life() => {

@@ -55,7 +55,8 @@ impl Hub {
         if known.is_none_or(|known| known.revision < place.revision) {
             self.store.put(HubWrite::Place(offered.clone()));
             // A feed made before has no room for it; one that nobody has asked for yet will.
-            if let Some(lower) = self.direct(place).filter(|lower| self.store.now().feeds.contains_key(lower)) {
+            if let Some(lower) = self.direct(place).filter(|lower| self.store.now().feeds.contains_key(lower))
+            {
                 self.store.put(HubWrite::FeedAppend(lower, Order::Place(offered.clone())));
             }
         }

@@ -4,7 +4,7 @@
 use packhorse_domain::agent::{Effect, Input};
 
 use super::{Event, World};
-use crate::checks::not_taken_twice;
+use crate::checks::{nobody_is_held, not_taken_twice};
 use crate::client::Local;
 use crate::cx::{Cx, Out};
 use crate::msg::Msg;
@@ -34,6 +34,7 @@ impl World {
         for seen in seen {
             let checked = self.ledger.one_copy(id, life, &seen, &self.packages);
             self.check(checked);
+            self.check(nobody_is_held(&seen));
             self.check(not_taken_twice(&seen, self.stats.evil_relays));
         }
         let early: Vec<Out> = out.extract_if(.., |out| too_early(self.options.plant, out)).collect();

@@ -2,9 +2,10 @@
 
 use packhorse_domain::agent::Entry;
 use packhorse_domain::instruction::{LineKey, State};
+use packhorse_domain::report::Receipt;
 
 use super::{Event, SWEEP_SECS, World};
-use crate::checks::{Checked, View, every_line_has_a_reason, goes_on, no_result_lost};
+use crate::checks::{Checked, View, every_line_has_a_reason, goes_on, hosts_end, no_result_lost};
 use crate::client::AgentWrite;
 use crate::hub::HubWrite;
 use crate::node::Writes;
@@ -35,6 +36,10 @@ impl World {
                 let checked = self.ledger.report_made(report);
                 self.check(checked);
             }
+            HubWrite::Mark(receipt) if id != SERVER_NODE => {
+                let checked = self.ledger.receipt_taken(receipt);
+                self.check(checked);
+            }
             HubWrite::History(_, report) => {
                 let checked = self.ledger.report_arrived(report);
                 self.check(checked);
@@ -55,6 +60,15 @@ impl World {
                 self.check(checked);
             }
             AgentWrite::Journal(entry) => self.watch_journal(id, entry),
+            AgentWrite::Alarm(report) => {
+                let checked = self.ledger.report_made(report);
+                self.check(checked);
+            }
+            AgentWrite::Base(upto) => {
+                let receipt = Receipt { origin: host, incarnation: life, upto: *upto };
+                let checked = self.ledger.receipt_taken(&receipt);
+                self.check(checked);
+            }
             _ => {}
         }
     }
@@ -107,8 +121,7 @@ impl World {
 
     /// Whether everything has come to its end and nothing is lost.
     pub(super) fn all_is_well(&self) -> Checked {
-        no_result_lost(&self.ledger)?;
-        let Some(server) = self.server() else { return Ok(()) };
+        let Some(server) = self.server().map(|server| server.store.durable()) else { return Ok(()) };
         let agents: Vec<View<'_>> = self
             .sites
             .agents()
@@ -117,7 +130,9 @@ impl World {
                 Some(View { host: self.sites.lower(id)?.host, agent: agent.agent() })
             })
             .collect();
-        goes_on(server.store.durable(), &agents)
+        hosts_end(server, &agents)?;
+        no_result_lost(&self.ledger)?;
+        goes_on(server, &agents)
     }
 
     /// How the lines ended, for the figures.
