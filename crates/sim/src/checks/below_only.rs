@@ -8,16 +8,24 @@ use crate::msg::Order;
 use crate::sites::{Lower, NodeId, Sites};
 
 impl Ledger {
-    /// Judges what a system made durable.
+    /// Judges what a system made durable. `knows` says of which hosts it knows where they stand: reports of others it passes
+    /// on unjudged, but never takes into its own lines or history.
     ///
     /// # Errors
     /// It is about a host that is not below the system, or not below who said it or is told of it.
-    pub fn below_only(&self, sites: &Sites, node: NodeId, write: &HubWrite) -> Checked {
+    pub fn below_only(
+        &self,
+        sites: &Sites,
+        node: NodeId,
+        write: &HubWrite,
+        knows: impl Fn(&HostId) -> bool,
+    ) -> Checked {
         match write {
             HubWrite::Line(key, _) => {
                 let mine = sites.lower(node);
                 below(sites, &key.host, mine, || format!("node {node} has a line of it"))
             }
+            HubWrite::Outbox(Some(_), report) if !knows(&report.origin) => Ok(()),
             HubWrite::History(via, report) | HubWrite::Outbox(Some(via), report) => {
                 below(sites, &report.origin, Some(*via), || format!("node {node} took a report from {via:?}"))
             }

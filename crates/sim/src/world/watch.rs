@@ -21,7 +21,9 @@ impl World {
     }
 
     fn watch_hub(&mut self, id: NodeId, write: &HubWrite) {
-        let checked = self.ledger.below_only(&self.sites, id, write);
+        let Some(hub) = self.nodes[id].hub() else { return };
+        let places = &hub.store.durable().places;
+        let checked = self.ledger.below_only(&self.sites, id, write, |host| places.contains_key(host));
         self.check(checked);
         let life = self.nodes[id].role.life();
         match write {
