@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt};
 use packhorse_domain::fetch::{Fetch, FetchStep, RangeSet};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use crate::frame::{Frame, FrameDecoder, FrameError};
@@ -247,13 +247,27 @@ pub async fn receive<T: Target>(
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     mut progress: impl FnMut(Progress<'_>) + Send,
 ) -> Result<(), FetchError> {
-    let mut incoming = Incoming { body: Box::pin(body), decoder: FrameDecoder::new(asked) };
+    let mut incoming =
+        Incoming { body: Box::pin(body), decoder: FrameDecoder::new(asked), frame_began: Instant::now() };
     let mut writing: Option<Writing> = None;
     loop {
-        let next = incoming.next_frame().await;
-        // Whatever the next frame is, what was received before it is written and told first.
-        if let Some(writing) = writing.take() {
-            writing.done(&mut progress).await?;
+        let next = match writing.as_mut() {
+            None => incoming.next_frame().await,
+            // Told as soon as it is written, even if the line is silent then.
+            Some(current) => tokio::select! {
+                result = &mut current.task => {
+                    if let Some(written) = writing.take() {
+                        written.told(result, &mut progress)?;
+                    }
+                    continue;
+                }
+                next = incoming.next_frame() => next,
+            },
+        };
+        // Whatever comes next, what was received before it is written and told first.
+        if let Some(mut current) = writing.take() {
+            let result = (&mut current.task).await;
+            current.told(result, &mut progress)?;
         }
         match next? {
             Some(frame) => writing = Some(Writing::start(target.clone(), frame)),
@@ -279,8 +293,12 @@ impl Writing {
         Self { chunks, plain_bytes, wire_bytes, task }
     }
 
-    async fn done(self, progress: &mut (impl FnMut(Progress<'_>) + Send)) -> Result<(), FetchError> {
-        self.task.await.map_err(|_| FetchError::ShuttingDown)??;
+    fn told(
+        self,
+        result: Result<Result<(), AcceptError>, JoinError>,
+        progress: &mut impl FnMut(Progress<'_>),
+    ) -> Result<(), FetchError> {
+        result.map_err(|_| FetchError::ShuttingDown)??;
         let Self { chunks, plain_bytes, wire_bytes, .. } = self;
         progress(Progress::Received { chunks, plain_bytes, wire_bytes });
         Ok(())
@@ -291,18 +309,20 @@ impl Writing {
 struct Incoming {
     body: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
     decoder: FrameDecoder,
+    frame_began: Instant,
 }
 
 impl Incoming {
-    /// The next frame, or `None` when everything asked for has come and the body has ended.
+    /// The next frame, or `None` when everything asked for has come and the body has ended. May be dropped and called
+    /// again: nothing is lost, and the time a frame has goes on.
     async fn next_frame(&mut self) -> Result<Option<Frame>, FetchError> {
-        let started = Instant::now();
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(FetchError::Content)? {
+                self.frame_began = Instant::now();
                 return Ok(Some(frame));
             }
             let patience = stall(self.decoder.pending_wire_len().unwrap_or(0));
-            let piece = tokio::time::timeout_at(started + patience, self.body.next()).await;
+            let piece = tokio::time::timeout_at(self.frame_began + patience, self.body.next()).await;
             match piece.map_err(|_| FetchError::Stalled(patience.as_secs()))? {
                 Some(piece) => self.decoder.push(&piece.map_err(FetchError::Line)?),
                 None => return self.decoder.finish().map(|()| None).map_err(FetchError::Content),

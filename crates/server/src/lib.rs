@@ -1,1 +1,32 @@
-//! Placeholder while the skeleton is laid.
+//! Managing server and relay system: a relay is a server that has a higher system.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`init`], [`run`] | making one, running one |
+//! | [`system`] | what the parts of a running one share |
+//! | [`db`] | its state: typed commands to one writer, reads beside it |
+//! | [`lower`] | what lower systems may ask |
+//! | [`upper`] | a relay's own lower side |
+//! | [`copies`] | a relay takes in packages |
+//! | [`admin`] | what administrators may ask |
+//! | [`presence`] | who is there |
+//! | [`authority`] | keys of the managing server |
+
+pub mod admin;
+pub mod authority;
+pub mod capability;
+pub mod copies;
+pub mod db;
+pub mod error;
+pub mod folder;
+pub mod init;
+pub mod lower;
+pub mod presence;
+pub mod run;
+pub mod system;
+pub mod throttle;
+pub mod upper;
+
+pub use error::ServerError;
+pub use init::{InitOptions, Initialised, RelayJoinOptions, RelayJoined, init, relay_join};
+pub use run::{relay_url, run_relay, run_server};

@@ -11,7 +11,7 @@ use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_wire::envelope::Envelope;
 
-use super::db::PackedChunk;
+use super::db::{Db, PackedChunk};
 use super::reader::{Spot, View};
 use super::{
     Store, StoreError, lock, manifest_path, pack, pack_path, remove_file, remove_pack, staged_path, sync_dir,
@@ -166,33 +166,50 @@ impl Intake {
         let dir = &self.store.0.dir;
         let name = free_name(dir, &self.id());
         let chunks = self.brought();
-        let staged = staged_path(dir, &self.id(), "pack");
-        if let Some((file, _)) = self.staged.as_ref().filter(|_| pack_bytes > 0) {
-            file.set_len(pack_bytes).and_then(|()| file.sync_all()).map_err(StoreError::io(&staged))?;
-            write_whole(&pack_path(dir, &name, "index"), &pack::encode_index(&chunks))?;
-            fs::rename(&staged, pack_path(dir, &name, "pack")).map_err(StoreError::io(&staged))?;
-        }
         let envelope = self.store.manifest_envelope(&self.id())?;
         write_whole(&manifest_path(dir, &self.id()), &envelope)?;
-        sync_dir(&dir.join("packs"))?;
-        sync_dir(&dir.join("manifests"))?;
-        self.record(&name, &chunks, pack_bytes > 0)?;
+        let staged = staged_path(dir, &self.id(), "pack");
+        let placed = pack_path(dir, &name, "pack");
+        let file = self.staged.as_ref().filter(|_| pack_bytes > 0);
+        if let Some((file, _)) = file {
+            file.set_len(pack_bytes).and_then(|()| file.sync_all()).map_err(StoreError::io(&staged))?;
+            write_whole(&pack_path(dir, &name, "index"), &pack::encode_index(&chunks))?;
+            fs::rename(&staged, &placed).map_err(StoreError::io(&staged))?;
+        }
+        let recorded = sync_dir(&dir.join("packs"))
+            .and_then(|()| sync_dir(&dir.join("manifests")))
+            .and_then(|()| self.record(&name, &chunks, file.is_some()));
+        if let Err(error) = recorded {
+            // Back to where a second `finish`, or the next start, looks for it.
+            if file.is_some() {
+                fs::rename(&placed, &staged).map_err(StoreError::io(&placed))?;
+            }
+            return Err(error);
+        }
         remove_file(&staged_path(dir, &self.id(), "env"))?;
         remove_file(&staged)
     }
 
+    /// Writes the database; whatever fails here failed before the commit.
     fn record(&self, name: &str, chunks: &[PackedChunk], has_pack: bool) -> Result<(), StoreError> {
         let mut db = lock(&self.store.0.db);
         let whole = db.add(self.manifest(), has_pack.then_some((name, chunks)))?;
         if !whole {
             return Err(StoreError::Incomplete { id: self.id(), missing: 1 });
         }
-        // What two packages brought at the same time may have left a pack without use.
-        let pinned = self.store.pinned();
-        for unused in db.forget_unused(&pinned)? {
-            remove_pack(&self.store.0.dir, &unused)?;
-        }
+        self.tidy(&mut db);
         Ok(())
+    }
+
+    /// What two packages brought at the same time may have left a pack without use. Failing here is no failure: the next
+    /// removal or start tidies up again.
+    fn tidy(&self, db: &mut Db) {
+        let unused = db.forget_unused(&self.store.pinned()).unwrap_or_default();
+        for name in unused {
+            if let Err(error) = remove_pack(&self.store.0.dir, &name) {
+                tracing::warn!(%error, "an unused pack stays until the next start");
+            }
+        }
     }
 
     /// The chunks in the staged file.

@@ -8,7 +8,7 @@ mod trust_doc;
 
 pub use delegation::{DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc};
 pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeyDoc, LabelDoc, RoundDoc};
-pub use place::{PLACE_TYPE, PlaceDoc};
+pub use place::{PLACE_TYPE, PlaceDoc, ROUTE_MAX};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
 use thiserror::Error;

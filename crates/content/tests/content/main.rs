@@ -1,0 +1,10 @@
+//! Whole outcomes at the crate's boundary: a package from a folder to a client's tree, and everything that may go wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod build;
+mod fetch;
+mod hostile;
+mod memory;
+mod store;
+mod tree;
+mod util;

@@ -1,0 +1,299 @@
+//! Hosts below this system.
+
+use std::collections::HashMap;
+
+use packhorse_domain::ids::HostId;
+use packhorse_domain::job::{HostRole, Place};
+use packhorse_domain::time::Time;
+use packhorse_wire::trust::Trust;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Command, DbError};
+
+/// A host's number in this database.
+pub type HostRow = i64;
+
+/// A host as it is stored.
+#[derive(Debug, Clone)]
+pub struct HostRecord {
+    /// Its number here.
+    pub row: HostRow,
+    /// Its id.
+    pub id: HostId,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: HostRole,
+    /// The host it calls; `None`: this system.
+    pub higher: Option<HostRow>,
+    /// The direct lower system on the way to it.
+    pub via: HostRow,
+    /// Newest certificate issued.
+    pub generation: u64,
+    /// Oldest certificate accepted.
+    pub oldest: u64,
+    /// When it joined.
+    pub joined: Time,
+    /// Last heard before this start.
+    pub last_seen: Option<Time>,
+}
+
+/// The columns of [`HostRecord`], in its order.
+pub const COLUMNS: &str = "row, id, name, role, higher, via, generation, oldest, joined, last_seen";
+
+/// Reads [`COLUMNS`].
+///
+/// # Errors
+/// The row is of another shape.
+pub fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
+    let role: String = row.get(3)?;
+    Ok(HostRecord {
+        row: row.get(0)?,
+        id: HostId(row.get(1)?),
+        name: row.get(2)?,
+        role: HostRole::parse(&role).unwrap_or(HostRole::Client),
+        higher: row.get(4)?,
+        via: row.get(5)?,
+        generation: row.get::<_, i64>(6)? as u64,
+        oldest: row.get::<_, i64>(7)? as u64,
+        joined: Time(row.get(8)?),
+        last_seen: row.get::<_, Option<i64>>(9)?.map(Time),
+    })
+}
+
+/// All hosts.
+///
+/// # Errors
+/// The database's.
+pub fn all(connection: &Connection) -> Result<Vec<HostRecord>, DbError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts ORDER BY name"))?;
+    let rows = statement.query_map([], record)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A host by its name.
+///
+/// # Errors
+/// The database's.
+pub fn by_name(connection: &Connection, name: &str) -> Result<Option<HostRecord>, DbError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE name = ?1"))?;
+    Ok(statement.query_row([name], record).optional()?)
+}
+
+/// A host by its id.
+///
+/// # Errors
+/// The database's.
+pub fn by_id(connection: &Connection, id: &HostId) -> Result<Option<HostRecord>, DbError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM hosts WHERE id = ?1"))?;
+    Ok(statement.query_row([id.0], record).optional()?)
+}
+
+/// Hosts by their ids, with one statement.
+///
+/// # Errors
+/// The database's.
+pub fn rows_of(
+    connection: &Connection,
+    ids: &[HostId],
+) -> Result<HashMap<HostId, (HostRow, HostRow)>, DbError> {
+    let list = serde_json::to_string(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .map_err(DbError::internal)?;
+    let sql = "SELECT h.id, h.row, h.via FROM json_each(?1) e JOIN hosts h ON h.id = unhex(e.value)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([list], |row| Ok((HostId(row.get(0)?), (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The hosts of a fleet with what follows from their `higher`: routes and order.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    hosts: Vec<HostRecord>,
+    by_row: HashMap<HostRow, usize>,
+}
+
+impl Fleet {
+    /// Loads all hosts, with one statement.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn load(connection: &Connection) -> Result<Fleet, DbError> {
+        let hosts = all(connection)?;
+        let by_row = hosts.iter().enumerate().map(|(i, host)| (host.row, i)).collect();
+        Ok(Fleet { hosts, by_row })
+    }
+
+    /// All hosts, by name.
+    pub fn hosts(&self) -> &[HostRecord] {
+        &self.hosts
+    }
+
+    /// A host by its number.
+    pub fn get(&self, row: HostRow) -> Option<&HostRecord> {
+        self.by_row.get(&row).map(|i| &self.hosts[*i])
+    }
+
+    /// A host by its name.
+    pub fn named(&self, name: &str) -> Option<&HostRecord> {
+        // `hosts` is in the order of names, by bytes, as SQLite's BINARY collation sorts them.
+        self.hosts.binary_search_by(|host| host.name.as_str().cmp(name)).ok().map(|i| &self.hosts[i])
+    }
+
+    /// The relays above a host, from this system down; a relay ends its own route.
+    pub fn route<'a>(&'a self, host: &'a HostRecord) -> Vec<&'a HostRecord> {
+        let mut route = Vec::new();
+        let mut at =
+            if host.role == HostRole::Relay { Some(host) } else { host.higher.and_then(|row| self.get(row)) };
+        while let Some(relay) = at {
+            route.push(relay);
+            // A loop in what was stored cannot hang us: relays nest at most this deep.
+            if route.len() > packhorse_wire::signed::ROUTE_MAX {
+                break;
+            }
+            at = relay.higher.and_then(|row| self.get(row));
+        }
+        route.reverse();
+        route
+    }
+
+    /// Where a host stands, below this system. (`revision` is not that of the signed place.)
+    pub fn place(&self, host: &HostRecord) -> Place {
+        Place {
+            host: host.id,
+            name: host.name.clone(),
+            role: host.role,
+            route: self.route(host).iter().map(|relay| relay.id).collect(),
+            revision: 0,
+        }
+    }
+
+    /// Sorts hosts so that those below one system are together: the order of the leaves of a signed list.
+    pub fn in_route_order(&self, mut rows: Vec<HostRow>) -> Vec<HostRow> {
+        let key = |row: &HostRow| {
+            self.get(*row).map(|host| {
+                let mut path: Vec<&str> = self.route(host).iter().map(|relay| relay.name.as_str()).collect();
+                if host.role != HostRole::Relay {
+                    path.push(host.name.as_str());
+                }
+                path.into_iter().map(str::to_owned).collect::<Vec<_>>()
+            })
+        };
+        rows.sort_by_cached_key(key);
+        rows.dedup();
+        rows
+    }
+}
+
+/// A relay learns of hosts below it, from its higher system's feed or from a join that passed through.
+pub struct Learned {
+    /// The host's signed place (envelope), as verified by `place`.
+    pub envelope: Vec<u8>,
+    /// The verified place.
+    pub place: Place,
+    /// Oldest certificate accepted.
+    pub oldest: u64,
+}
+
+/// Writes a learned host, with this relay's own id to find its part of the route; answers its row, or `None` if it is not
+/// below this relay (and is therefore forgotten).
+///
+/// # Errors
+/// The database's.
+pub fn learn(
+    tx: &Connection,
+    own: &HostId,
+    learned: &Learned,
+    now: Time,
+) -> Result<Option<HostRow>, DbError> {
+    let place = &learned.place;
+    let Some(at) = place.route.iter().position(|relay| relay == own) else {
+        forget(tx, &place.host)?;
+        return Ok(None);
+    };
+    // The part of the route below this relay; a relay ends its own route and does not call itself.
+    let below: Vec<HostId> =
+        place.route[at + 1..].iter().copied().filter(|relay| *relay != place.host).collect();
+    let rows = rows_of(tx, &below)?;
+    let higher = below.last().and_then(|relay| rows.get(relay)).map(|(row, _)| *row);
+    let first = below.first().and_then(|relay| rows.get(relay)).map(|(row, _)| *row);
+    if first.is_none() && !below.is_empty() {
+        // Lists come relays first, so this is a host whose relay was forgotten meanwhile: it will come again.
+        tracing::warn!(host = %place.name, "the relay above this host is not known here yet");
+        return Ok(None);
+    }
+    let sql = "INSERT INTO hosts (id, name, role, higher, via, generation, oldest, place, place_revision, joined)
+               VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9)
+               ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, higher = excluded.higher,
+                 via = excluded.via, oldest = MAX(oldest, excluded.oldest), place = excluded.place,
+                 place_revision = excluded.place_revision
+               RETURNING row";
+    // A name that passed to another id: the old holder is gone.
+    tx.prepare_cached("DELETE FROM hosts WHERE name = ?1 AND id <> ?2")?
+        .execute(params![place.name, place.host.0])?;
+    let row: HostRow = tx.prepare_cached(sql)?.query_row(
+        params![
+            place.host.0,
+            place.name,
+            place.role.as_str(),
+            higher,
+            first,
+            learned.oldest as i64,
+            learned.envelope,
+            place.revision as i64,
+            now.0
+        ],
+        |row| row.get(0),
+    )?;
+    if first.is_none() {
+        tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
+        super::feeds::ensure(tx, row)?;
+    }
+    Ok(Some(row))
+}
+
+/// Forgets a host.
+///
+/// # Errors
+/// The database's.
+pub fn forget(tx: &Connection, id: &HostId) -> Result<(), DbError> {
+    if let Some(host) = by_id(tx, id)? {
+        for sql in [
+            "DELETE FROM feed_entries WHERE lower = ?1",
+            "DELETE FROM feeds WHERE lower = ?1",
+            "DELETE FROM stored WHERE lower = ?1",
+            "DELETE FROM hosts WHERE row = ?1",
+        ] {
+            tx.prepare_cached(sql)?.execute([host.row])?;
+        }
+    }
+    Ok(())
+}
+
+/// Verifies a place that came from above.
+///
+/// # Errors
+/// It is not trusted.
+pub fn verified(
+    trust: &Trust,
+    envelope: Vec<u8>,
+    oldest: u64,
+) -> Result<Learned, packhorse_wire::trust::Distrust> {
+    let place = trust.place(&envelope)?;
+    Ok(Learned { envelope, place, oldest })
+}
+
+/// Writes when hosts were last heard.
+pub struct Seen(pub Vec<(HostId, Time)>);
+
+impl Command for Seen {
+    type Answer = ();
+
+    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        let list: Vec<(String, i64)> = self.0.iter().map(|(id, at)| (id.to_string(), at.0)).collect();
+        let list = serde_json::to_string(&list).map_err(DbError::internal)?;
+        let sql = "UPDATE hosts SET last_seen = e.value ->> '$[1]' FROM json_each(?1) e
+                   WHERE hosts.id = unhex(e.value ->> '$[0]')";
+        tx.prepare_cached(sql)?.execute([list])?;
+        Ok(())
+    }
+}

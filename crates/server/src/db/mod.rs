@@ -1,0 +1,248 @@
+//! The state of a managing server or relay: SQLite in WAL mode with `synchronous = FULL`.
+//!
+//! All writes are typed commands to one writer: it takes what has come together (at most [`GROUP_MAX`] commands) into one
+//! transaction and answers only after commit, so that the price of durability is shared. A command that fails is taken back
+//! alone (savepoint). Reads go to a few read-only connections beside it.
+
+pub mod copies;
+pub mod feeds;
+pub mod hosts;
+pub mod jobs;
+pub mod join;
+pub mod lines;
+pub mod meta;
+pub mod orders;
+pub mod outbox;
+pub mod packages;
+pub mod rebuild;
+pub mod reports;
+mod schema;
+pub mod tokens;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use packhorse_wire::net::Refusal;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use rusqlite::{Connection, OpenFlags};
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+/// Most commands of one transaction.
+pub const GROUP_MAX: usize = 512;
+/// Commands that may wait for the writer.
+const QUEUE_MAX: usize = 4096;
+/// Read-only connections.
+const READERS: usize = 4;
+
+/// Statements executed by this process since its start: "a job of 2,000 hosts needs as many as one of 10" is counted here.
+pub static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+
+/// Why the database did not answer.
+#[derive(Debug, Error)]
+pub enum DbError {
+    /// SQLite.
+    #[error("the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A refusal for whoever asked: nothing was changed.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// What is stored cannot be read.
+    #[error("the database holds what cannot be read: {0}")]
+    Damaged(String),
+    /// Signing or encoding.
+    #[error("{0}")]
+    Internal(String),
+    /// The writer has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// A database of another version.
+    #[error("the database has version {found}, this program knows up to {known}; update this program")]
+    Version {
+        /// Its version.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+}
+
+impl DbError {
+    /// A refusal with a word, a sentence and, where there is one, a hint.
+    pub fn refused(code: &str, message: impl Into<String>, hint: Option<&str>) -> DbError {
+        let refusal = Refusal::new(code, message);
+        DbError::Refused(match hint {
+            Some(hint) => refusal.with_hint(hint),
+            None => refusal,
+        })
+    }
+
+    /// Something that was stored by this program and cannot be read by it.
+    pub fn damaged(error: impl std::fmt::Display) -> DbError {
+        DbError::Damaged(error.to_string())
+    }
+
+    /// Something that went wrong while making what is to be stored.
+    pub fn internal(error: impl std::fmt::Display) -> DbError {
+        DbError::Internal(error.to_string())
+    }
+}
+
+/// A typed write: everything it does is in one transaction, with others or alone.
+pub trait Command: Send + 'static {
+    /// What it answers.
+    type Answer: Send + 'static;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// Why not; what it did is taken back.
+    fn apply(self, tx: &Connection) -> Result<Self::Answer, DbError>;
+}
+
+type Boxed = Box<dyn FnOnce(&Connection) -> Finish + Send>;
+type Finish = Box<dyn FnOnce(bool) + Send>;
+
+/// The database.
+#[derive(Clone)]
+pub struct Db {
+    writer: mpsc::Sender<Boxed>,
+    readers: Arc<Readers>,
+}
+
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Db {
+    /// Opens the database, or makes it.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is of a newer version.
+    pub fn open(path: &Path) -> Result<Db, DbError> {
+        let mut connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", "OFF")?;
+        connection.set_prepared_statement_cache_capacity(128);
+        connection.busy_timeout(Duration::from_secs(10))?;
+        schema::migrate(&connection)?;
+        count_statements(&mut connection);
+        let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        thread::Builder::new()
+            .name("db-writer".to_owned())
+            .spawn(move || write_all(&connection, receiver))
+            .map_err(DbError::internal)?;
+        let readers = Arc::new(Readers { idle: Mutex::new(readers), permits: Semaphore::new(READERS) });
+        Ok(Db { writer: sender, readers })
+    }
+
+    /// Does a command and answers after it is durable.
+    ///
+    /// # Errors
+    /// The command's, or the database's.
+    pub async fn write<C: Command>(&self, command: C) -> Result<C::Answer, DbError> {
+        let (sender, receiver) = oneshot::channel();
+        let boxed: Boxed = Box::new(move |tx| {
+            let result = savepoint(tx, |tx| command.apply(tx));
+            Box::new(move |committed| {
+                // Whoever asked may be gone; what was written stays written.
+                let _ = sender.send(if committed { result } else { Err(DbError::Closed) });
+            })
+        });
+        self.writer.send(boxed).await.map_err(|_| DbError::Closed)?;
+        receiver.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Reads on one of the read-only connections.
+    ///
+    /// # Errors
+    /// The reader's, or the database's.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let readers = self.readers.clone();
+        let permit = self.readers.permits.acquire().await.map_err(|_| DbError::Closed)?;
+        let result = tokio::task::spawn_blocking(move || {
+            let connection = lock(&readers.idle).pop().ok_or(DbError::Closed)?;
+            let result = read(&connection);
+            lock(&readers.idle).push(connection);
+            result
+        })
+        .await
+        .map_err(DbError::internal)?;
+        drop(permit);
+        result
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic while the list was held cannot leave it half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn reader(path: &Path) -> Result<Connection, DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    count_statements(&mut connection);
+    Ok(connection)
+}
+
+fn count_statements(connection: &mut Connection) {
+    // Counting is for tests and figures: without it the system works as well.
+    let _ = connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count));
+}
+
+fn count(_: TraceEvent<'_>) {
+    STATEMENTS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn savepoint<T>(tx: &Connection, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+    tx.execute_batch("SAVEPOINT command")?;
+    let result = work(tx);
+    tx.execute_batch(match result {
+        Ok(_) => "RELEASE command",
+        Err(_) => "ROLLBACK TO command; RELEASE command",
+    })?;
+    result
+}
+
+/// The writer: what has come together goes into one transaction.
+fn write_all(connection: &Connection, mut queue: mpsc::Receiver<Boxed>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP_MAX {
+            match queue.try_recv() {
+                Ok(next) => group.push(next),
+                Err(_) => break,
+            }
+        }
+        write_group(connection, group);
+    }
+}
+
+fn write_group(connection: &Connection, group: Vec<Boxed>) {
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
+        tracing::error!(%error, "the database does not begin a transaction");
+        return;
+    }
+    let finishes: Vec<Finish> = group.into_iter().map(|command| command(connection)).collect();
+    let committed = match connection.execute_batch("COMMIT") {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "the database does not commit");
+            let _ = connection.execute_batch("ROLLBACK");
+            false
+        }
+    };
+    for finish in finishes {
+        finish(committed);
+    }
+}

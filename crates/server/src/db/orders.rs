@@ -1,0 +1,230 @@
+//! Orders from above at a relay: stored together with the cursor that acknowledges them, and put into the feeds below.
+
+use std::sync::Arc;
+
+use packhorse_domain::feed::Cursor;
+use packhorse_domain::ids::{HostId, Incarnation};
+use packhorse_domain::job::Job;
+use packhorse_domain::outbox::Hop;
+use packhorse_domain::report::{Body, Receipt};
+use packhorse_domain::time::Time;
+use packhorse_wire::messages::{BelowHost, Order};
+use packhorse_wire::trust::{Delegations, Trust};
+use rusqlite::Connection;
+use serde_bytes::ByteBuf;
+
+use super::hosts::{self, Fleet, HostRow, Learned};
+use super::jobs::{self, Incoming, Taken};
+use super::{Command, DbError, feeds, meta, outbox, reports};
+use crate::capability::Capabilities;
+
+/// An order that was judged.
+pub enum Judged {
+    /// A newer trust document.
+    Trust(Vec<u8>),
+    /// Where this relay stands.
+    OwnPlace(Vec<u8>),
+    /// A host below.
+    Host(Learned),
+    /// A job.
+    Job(Box<Incoming>),
+    /// What is durable at the managing server.
+    Receipts(Vec<Receipt>),
+    /// For everybody below.
+    PassOn(Order),
+    /// Refused: said upwards.
+    Refused {
+        /// A word.
+        code: String,
+        /// A sentence.
+        text: String,
+    },
+    /// Known already.
+    Nothing,
+}
+
+/// Stores orders and the cursor.
+pub struct TakeOrders {
+    /// This relay.
+    pub own: HostId,
+    /// In order.
+    pub orders: Vec<Judged>,
+    /// Acknowledges them.
+    pub cursor: Cursor,
+    /// For locators.
+    pub capabilities: Capabilities,
+    /// Whom it trusts: for jobs that take in hosts that came later.
+    pub trust: Arc<Trust>,
+    /// Likewise.
+    pub delegations: Arc<Delegations>,
+    /// Now.
+    pub now: Time,
+}
+
+/// What [`TakeOrders`] answers.
+#[derive(Debug, Default)]
+pub struct TakenOrders {
+    /// Lower systems with something new in their feeds.
+    pub lowers: Vec<HostRow>,
+    /// Whether a job came.
+    pub jobs: bool,
+    /// Whether there is something new in the outbox.
+    pub reports: bool,
+}
+
+impl Command for TakeOrders {
+    type Answer = TakenOrders;
+
+    fn apply(self, tx: &Connection) -> Result<TakenOrders, DbError> {
+        let mut taken = TakenOrders::default();
+        meta::set(tx, "cursor_incarnation", self.cursor.incarnation.0 as i64)?;
+        meta::set(tx, "cursor_n", self.cursor.n as i64)?;
+        let (mut fresh_hosts, mut receipts) = (Vec::new(), Vec::new());
+        for order in &self.orders {
+            match order {
+                Judged::Host(learned) => fresh_hosts.extend(self.learn(tx, learned, &mut taken)?),
+                Judged::Receipts(more) => receipts.extend(more.iter().copied()),
+                other => self.take(tx, other, &mut taken)?,
+            }
+        }
+        self.take_in(tx, &fresh_hosts, &mut taken)?;
+        if !receipts.is_empty() {
+            outbox::receipted(tx, &self.own, &receipts)?;
+            taken.lowers.extend(reports::pass_receipts(tx, &receipts)?);
+        }
+        Ok(taken)
+    }
+}
+
+impl TakeOrders {
+    fn take(&self, tx: &Connection, order: &Judged, taken: &mut TakenOrders) -> Result<(), DbError> {
+        match order {
+            Judged::Trust(envelope) => {
+                meta::set(tx, "trust", envelope)?;
+                let order = Order::Trust(ByteBuf::from(envelope.clone()));
+                taken.lowers.extend(for_everybody(tx, &order)?);
+            }
+            Judged::OwnPlace(envelope) => meta::set(tx, "place", envelope)?,
+            Judged::Job(incoming) => match jobs::take(tx, incoming, &self.capabilities, self.now)? {
+                Taken::Stored { lowers, .. } => {
+                    taken.jobs = true;
+                    taken.lowers.extend(lowers);
+                }
+                Taken::Known => {}
+                Taken::Older => {
+                    let text = format!("job {} came in an older revision", incoming.job.key);
+                    self.refuse(tx, "older_revision", &text, taken)?;
+                }
+            },
+            Judged::PassOn(order) => taken.lowers.extend(for_everybody(tx, order)?),
+            Judged::Refused { code, text } => self.refuse(tx, code, text, taken)?,
+            Judged::Host(_) | Judged::Receipts(_) | Judged::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn refuse(
+        &self,
+        tx: &Connection,
+        code: &str,
+        text: &str,
+        taken: &mut TakenOrders,
+    ) -> Result<(), DbError> {
+        taken.reports = true;
+        outbox::say(tx, &self.own, Body::Alarm { code: code.to_owned(), text: text.to_owned() }, self.now)
+    }
+
+    /// Learns of a host, and passes the word on to the relay it is below.
+    fn learn(
+        &self,
+        tx: &Connection,
+        learned: &Learned,
+        taken: &mut TakenOrders,
+    ) -> Result<Option<HostRow>, DbError> {
+        let Some(row) = hosts::learn(tx, &self.own, learned, self.now)? else { return Ok(None) };
+        let via: HostRow = tx
+            .prepare_cached("SELECT via FROM hosts WHERE row = ?1")?
+            .query_row([row], |found| found.get(0))?;
+        let (kind, body) = if via == row {
+            ("place", Order::Place(ByteBuf::from(learned.envelope.clone())))
+        } else {
+            let below = BelowHost {
+                host: learned.place.host.into(),
+                place: ByteBuf::from(learned.envelope.clone()),
+                generation: learned.oldest,
+            };
+            ("below", Order::Below(vec![below]))
+        };
+        tracing::debug!(host = %learned.place.name, kind, "learned");
+        feeds::append(tx, &[(via, body)])?;
+        taken.lowers.push(via);
+        Ok(Some(row))
+    }
+
+    fn take_in(&self, tx: &Connection, fresh: &[HostRow], taken: &mut TakenOrders) -> Result<(), DbError> {
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let fleet = Fleet::load(tx)?;
+        let read = |envelope: &[u8]| -> Option<Job> {
+            self.trust.job(envelope, &self.delegations, None, self.now).ok()
+        };
+        for host in fresh {
+            let lowers = jobs::take_in(tx, &fleet, *host, &self.capabilities, read, self.now)?;
+            taken.jobs |= !lowers.is_empty();
+            taken.lowers.extend(lowers);
+        }
+        Ok(())
+    }
+}
+
+/// Puts one order into the feeds of all direct lower systems.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn for_everybody(tx: &Connection, order: &Order) -> Result<Vec<HostRow>, DbError> {
+    let mut statement = tx.prepare_cached("SELECT lower FROM feeds")?;
+    let lowers = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<HostRow>, _>>()?;
+    let orders: Vec<(HostRow, Order)> = lowers.iter().map(|lower| (*lower, order.clone())).collect();
+    feeds::append(tx, &orders)?;
+    Ok(lowers)
+}
+
+/// Where the reading of the higher system's feed stands.
+///
+/// # Errors
+/// The database's.
+pub fn cursor(connection: &Connection) -> Result<Option<Cursor>, DbError> {
+    let (life, n) = (meta::number(connection, "cursor_incarnation")?, meta::number(connection, "cursor_n")?);
+    Ok(life.zip(n).map(|(life, n)| Cursor { incarnation: Incarnation(life as u64), n: n as u64 }))
+}
+
+/// How far the outbox is stored at the higher system.
+///
+/// # Errors
+/// The database's.
+pub fn hop(connection: &Connection) -> Result<Option<Hop>, DbError> {
+    let number = |key| meta::number(connection, key);
+    let (server, higher, stored) = (number("hop_server")?, number("hop_higher")?, number("hop_stored")?);
+    Ok(match (server, higher, stored) {
+        (Some(server), Some(higher), Some(stored)) => Some(Hop {
+            server: Incarnation(server as u64),
+            higher: Incarnation(higher as u64),
+            stored: stored as u64,
+        }),
+        _ => None,
+    })
+}
+
+/// Writes how far the outbox is stored at the higher system.
+pub struct StoreHop(pub Hop);
+
+impl Command for StoreHop {
+    type Answer = ();
+
+    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        meta::set(tx, "hop_server", self.0.server.0 as i64)?;
+        meta::set(tx, "hop_higher", self.0.higher.0 as i64)?;
+        meta::set(tx, "hop_stored", self.0.stored as i64)
+    }
+}

@@ -1,0 +1,113 @@
+//! A relay's outbox: what it and the systems below it have to say, kept until the managing server's receipt.
+
+use packhorse_domain::ids::HostId;
+use packhorse_domain::report::{Body, Receipt, Report};
+use packhorse_domain::time::Time;
+use packhorse_wire::envelope::{from_cbor_limited, to_cbor};
+use packhorse_wire::messages::ReportMsg;
+use rusqlite::{Connection, ToSql, params, params_from_iter};
+
+use super::{Command, DbError, meta};
+
+/// Rows of one multi-row insert.
+const ROWS_MAX: usize = 250;
+/// Most bytes of a stored report.
+const REPORT_BYTES: usize = 64 << 10;
+
+/// Appends reports, a few hundred with one statement.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn append(tx: &Connection, reports: &[Report]) -> Result<(), DbError> {
+    for group in reports.chunks(ROWS_MAX) {
+        let sql = format!(
+            "INSERT INTO outbox (origin, incarnation, no, body) VALUES {}",
+            vec!["(?, ?, ?, ?)"; group.len()].join(", ")
+        );
+        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 4);
+        for report in group {
+            values.extend([
+                Box::new(report.origin.0) as Box<dyn ToSql>,
+                Box::new(report.incarnation.0 as i64),
+                Box::new(report.no as i64),
+                Box::new(to_cbor(&ReportMsg::from(report)).map_err(DbError::internal)?),
+            ]);
+        }
+        tx.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    }
+    Ok(())
+}
+
+/// Appends a report of this relay itself, numbered in its own life.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn say(tx: &Connection, own: &HostId, body: Body, now: Time) -> Result<(), DbError> {
+    let no = meta::next(tx, "own_reports")? as u64;
+    let base = meta::number(tx, "own_base")?.unwrap_or(0) as u64;
+    let incarnation = meta::own_incarnation(tx)?;
+    append(tx, &[Report { origin: *own, incarnation, no, base, at: now, body }])
+}
+
+/// Reads what comes after `after`, at most `limit` reports, and the newest number covered.
+///
+/// # Errors
+/// The database's.
+pub fn after(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<(Vec<(u64, ReportMsg)>, u64), DbError> {
+    let mut statement =
+        connection.prepare_cached("SELECT n, body FROM outbox WHERE n > ?1 ORDER BY n LIMIT ?2")?;
+    let mut rows = statement.query(params![after as i64, limit as i64])?;
+    let mut reports = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(1)?;
+        let report = from_cbor_limited(&body, REPORT_BYTES).map_err(DbError::damaged)?;
+        reports.push((row.get::<_, i64>(0)? as u64, report));
+    }
+    let through = reports.last().map_or(after, |(n, _)| *n);
+    Ok((reports, through))
+}
+
+/// Forgets what the receipts cover, with one statement.
+///
+/// # Errors
+/// The database's.
+pub fn receipted(tx: &Connection, own: &HostId, receipts: &[Receipt]) -> Result<(), DbError> {
+    let list: Vec<(String, i64, i64)> = receipts
+        .iter()
+        .map(|receipt| (receipt.origin.to_string(), receipt.incarnation.0 as i64, receipt.upto as i64))
+        .collect();
+    let list = serde_json::to_string(&list).map_err(DbError::internal)?;
+    let sql = "DELETE FROM outbox WHERE n IN (
+                 SELECT o.n FROM json_each(?1) e JOIN outbox o
+                 ON o.origin = unhex(e.value ->> '$[0]') AND o.incarnation = e.value ->> '$[1]'
+                    AND o.no <= e.value ->> '$[2]')";
+    tx.prepare_cached(sql)?.execute([list])?;
+    let incarnation = meta::own_incarnation(tx)?;
+    let mine = receipts.iter().filter(|receipt| receipt.origin == *own && receipt.incarnation == incarnation);
+    if let Some(upto) = mine.map(|receipt| receipt.upto).max() {
+        meta::set(tx, "own_base", upto as i64)?;
+    }
+    Ok(())
+}
+
+/// Says something of this relay itself.
+pub struct Say {
+    /// This relay.
+    pub own: HostId,
+    /// What.
+    pub body: Body,
+    /// When.
+    pub now: Time,
+}
+
+impl Command for Say {
+    type Answer = ();
+
+    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        say(tx, &self.own, self.body, self.now)
+    }
+}

@@ -1,0 +1,276 @@
+//! Reports from below: one command stores a batch of one lower system.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use packhorse_domain::ids::{HostId, Incarnation};
+use packhorse_domain::ingest::{Ingested, Known, Position, ingest};
+use packhorse_domain::instruction::LineKey;
+use packhorse_domain::outbox::{Accept, accept};
+use packhorse_domain::report::{Body, Receipt, Report};
+use packhorse_domain::time::Time;
+use packhorse_wire::envelope::to_cbor;
+use packhorse_wire::messages::{Order, ReceiptMsg, ReportMsg};
+use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
+
+use super::hosts::{self, HostRow};
+use super::jobs::JobRow;
+use super::lines::{self, LineRow};
+use super::{Command, DbError, copies, feeds, outbox};
+
+/// Rows of one multi-row insert.
+const ROWS_MAX: usize = 150;
+
+/// A batch.
+pub struct StoreReports {
+    /// Where this system stands.
+    pub position: Position,
+    /// This system's id, at a relay.
+    pub own: Option<HostId>,
+    /// Who sends.
+    pub lower: HostRow,
+    /// The sender's name, for the log.
+    pub lower_name: String,
+    /// The sender's life.
+    pub incarnation: Incarnation,
+    /// The managing server's life as the sender knows it.
+    pub server: Incarnation,
+    /// The batch begins after this number of the sender's outbox.
+    pub after: u64,
+    /// And covers up to this one.
+    pub through: u64,
+    /// Number in the outbox, and report.
+    pub reports: Vec<(u64, Report)>,
+    /// Now.
+    pub now: Time,
+}
+
+/// What [`StoreReports`] answers.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The sender's outbox is stored up to here.
+    pub stored: u64,
+    /// Lower systems with something new in their feeds.
+    pub lowers: Vec<HostRow>,
+    /// Whether there is something new in the own outbox.
+    pub forward: bool,
+    /// Jobs whose lines changed.
+    pub jobs: HashSet<JobRow>,
+}
+
+impl Command for StoreReports {
+    type Answer = Stored;
+
+    fn apply(self, tx: &Connection) -> Result<Stored, DbError> {
+        let before = stored(tx, self.lower, self.incarnation, self.server)?;
+        let (from, through) = match accept(before, self.after, self.through) {
+            Accept::Rewind { stored } => return Ok(Stored { stored, ..Stored::default() }),
+            Accept::Store { from, through } => (from, through),
+        };
+        let batch: Vec<Report> =
+            self.reports.into_iter().filter(|(n, _)| *n > from).map(|(_, report)| report).collect();
+        set_stored(tx, self.lower, self.incarnation, self.server, through)?;
+        let mut answer = Stored { stored: through, ..Stored::default() };
+        if batch.is_empty() {
+            return Ok(answer);
+        }
+        let (known, places) = load(tx, self.position, self.lower, &batch)?;
+        let ingested = ingest(self.position, known, batch);
+        answer.jobs = write_lines(tx, &ingested, &places)?;
+        log_refused(tx, &ingested, &self.lower_name, self.now)?;
+        copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
+        match (self.position, self.own) {
+            (Position::Relay, Some(_)) => {
+                outbox::append(tx, &ingested.fresh)?;
+                answer.forward = !ingested.fresh.is_empty();
+            }
+            _ => {
+                write_history(tx, &ingested.fresh, self.now)?;
+                write_alarms(tx, &ingested.fresh)?;
+                answer.lowers = send_receipts(tx, &ingested.receipts)?;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn stored(tx: &Connection, lower: HostRow, life: Incarnation, server: Incarnation) -> Result<u64, DbError> {
+    let sql = "SELECT n FROM stored WHERE lower = ?1 AND incarnation = ?2 AND server = ?3";
+    let found: Option<i64> = tx
+        .prepare_cached(sql)?
+        .query_row(params![lower, life.0 as i64, server.0 as i64], |row| row.get(0))
+        .optional()?;
+    Ok(found.unwrap_or(0) as u64)
+}
+
+fn set_stored(
+    tx: &Connection,
+    lower: HostRow,
+    life: Incarnation,
+    server: Incarnation,
+    n: u64,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO stored (lower, incarnation, server, n) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (lower) DO UPDATE SET incarnation = excluded.incarnation, server = excluded.server,
+                 n = excluded.n";
+    tx.prepare_cached(sql)?.execute(params![lower, life.0 as i64, server.0 as i64, n as i64])?;
+    Ok(())
+}
+
+/// Loads what a batch speaks of: hosts, marks and lines with one statement each.
+fn load(
+    tx: &Connection,
+    position: Position,
+    lower: HostRow,
+    batch: &[Report],
+) -> Result<(Known, HashMap<LineKey, LineRow>), DbError> {
+    let origins: Vec<HostId> =
+        batch.iter().map(|report| report.origin).collect::<HashSet<_>>().into_iter().collect();
+    let rows = hosts::rows_of(tx, &origins)?;
+    let below_sender =
+        rows.iter().filter(|(_, (row, via))| *row == lower || *via == lower).map(|(id, _)| *id).collect();
+    let keys: HashSet<LineKey> = batch
+        .iter()
+        .filter_map(|report| match &report.body {
+            Body::Line(line) => {
+                Some(LineKey { job: line.job.clone(), package: line.package, host: report.origin })
+            }
+            _ => None,
+        })
+        .collect();
+    let (lines, places) = lines::known(tx, &keys.into_iter().collect::<Vec<_>>())?;
+    let upto = if position == Position::Top { marks(tx, batch)? } else { HashMap::new() };
+    Ok((Known { lines, upto, below_sender }, places))
+}
+
+fn marks(tx: &Connection, batch: &[Report]) -> Result<HashMap<(HostId, Incarnation), u64>, DbError> {
+    let wanted: HashSet<(String, i64)> =
+        batch.iter().map(|report| (report.origin.to_string(), report.incarnation.0 as i64)).collect();
+    let wanted = serde_json::to_string(&wanted).map_err(DbError::internal)?;
+    let sql = "SELECT m.origin, m.incarnation, m.upto FROM json_each(?1) e
+               JOIN marks m ON m.origin = unhex(e.value ->> '$[0]') AND m.incarnation = e.value ->> '$[1]'";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map([wanted], |row| {
+        let key = (HostId(row.get(0)?), Incarnation(row.get::<_, i64>(1)? as u64));
+        Ok((key, row.get::<_, i64>(2)? as u64))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn write_lines(
+    tx: &Connection,
+    ingested: &Ingested,
+    places: &HashMap<LineKey, LineRow>,
+) -> Result<HashSet<JobRow>, DbError> {
+    let mut rows = Vec::with_capacity(ingested.lines.len());
+    for (key, line) in &ingested.lines {
+        match places.get(key) {
+            Some(at) => rows.push((*at, line.clone())),
+            // A job this system does not know (any more): its reports are in the history.
+            None => {
+                tracing::warn!(job = %key.job, host = %key.host, "a report speaks of a job that is not known here")
+            }
+        }
+    }
+    lines::write(tx, &rows)?;
+    Ok(rows.iter().map(|(at, _)| at.job).collect())
+}
+
+fn log_refused(tx: &Connection, ingested: &Ingested, sender: &str, now: Time) -> Result<(), DbError> {
+    for (key, why) in &ingested.odd {
+        tracing::warn!(job = %key.job, host = %key.host, %why, "a report does not follow from the line's state");
+    }
+    if let Some(first) = ingested.not_below.first() {
+        let count = ingested.not_below.len();
+        let text = format!(
+            "{count} reports about hosts that are not below {sender}, the first about {}",
+            first.origin
+        );
+        tracing::warn!(%sender, %text, "refused");
+        alarm(tx, sender, now, "not_below", &text)?;
+    }
+    Ok(())
+}
+
+/// Most alarms kept; the oldest go first.
+const ALARMS_MAX: i64 = 10_000;
+
+/// Writes down something that was refused.
+///
+/// # Errors
+/// The database's.
+pub fn alarm(tx: &Connection, host: &str, at: Time, code: &str, text: &str) -> Result<(), DbError> {
+    tx.prepare_cached("INSERT INTO alarms (host, at, code, text) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![host, at.0, code, text])?;
+    tx.prepare_cached("DELETE FROM alarms WHERE row <= (SELECT MAX(row) FROM alarms) - ?1")?
+        .execute([ALARMS_MAX])?;
+    Ok(())
+}
+
+fn write_alarms(tx: &Connection, fresh: &[Report]) -> Result<(), DbError> {
+    for report in fresh {
+        if let Body::Alarm { code, text } = &report.body {
+            let host =
+                hosts::by_id(tx, &report.origin)?.map_or_else(|| report.origin.to_string(), |host| host.name);
+            alarm(tx, &host, report.at, code, text)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbError> {
+    for group in fresh.chunks(ROWS_MAX) {
+        let sql = format!(
+            "INSERT INTO history (origin, incarnation, no, at, received, body) VALUES {} ON CONFLICT DO NOTHING",
+            vec!["(?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
+        );
+        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 6);
+        for report in group {
+            values.extend([
+                Box::new(report.origin.0) as Box<dyn ToSql>,
+                Box::new(report.incarnation.0 as i64),
+                Box::new(report.no as i64),
+                Box::new(report.at.0),
+                Box::new(now.0),
+                Box::new(to_cbor(&ReportMsg::from(report)).map_err(DbError::internal)?),
+            ]);
+        }
+        tx.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+    }
+    Ok(())
+}
+
+/// Writes the marks and sends them down as receipts: one order for each direct lower system.
+fn send_receipts(tx: &Connection, receipts: &[Receipt]) -> Result<Vec<HostRow>, DbError> {
+    if receipts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list: Vec<(String, i64, i64)> = receipts
+        .iter()
+        .map(|receipt| (receipt.origin.to_string(), receipt.incarnation.0 as i64, receipt.upto as i64))
+        .collect();
+    let list = serde_json::to_string(&list).map_err(DbError::internal)?;
+    let sql = "INSERT INTO marks (origin, incarnation, upto)
+               SELECT unhex(value ->> '$[0]'), value ->> '$[1]', value ->> '$[2]' FROM json_each(?1) WHERE true
+               ON CONFLICT (origin, incarnation) DO UPDATE SET upto = MAX(upto, excluded.upto)";
+    tx.prepare_cached(sql)?.execute([list])?;
+    pass_receipts(tx, receipts)
+}
+
+/// Puts receipts into the feeds of the lower systems they go through: one order each.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn pass_receipts(tx: &Connection, receipts: &[Receipt]) -> Result<Vec<HostRow>, DbError> {
+    let origins: Vec<HostId> = receipts.iter().map(|receipt| receipt.origin).collect();
+    let rows = hosts::rows_of(tx, &origins)?;
+    let mut by_lower: BTreeMap<HostRow, Vec<ReceiptMsg>> = BTreeMap::new();
+    for receipt in receipts {
+        if let Some((_, via)) = rows.get(&receipt.origin) {
+            by_lower.entry(*via).or_default().push(ReceiptMsg::from(*receipt));
+        }
+    }
+    let orders: Vec<(HostRow, Order)> =
+        by_lower.into_iter().map(|(lower, receipts)| (lower, Order::Receipts(receipts))).collect();
+    feeds::append(tx, &orders)?;
+    Ok(orders.into_iter().map(|(lower, _)| lower).collect())
+}

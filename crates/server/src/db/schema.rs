@@ -1,0 +1,190 @@
+//! The tables. Words, not numbers, stand for states; every incarnation is a random 64-bit number kept as SQLite's signed
+//! one; times are microseconds since 1970 in UTC.
+
+use rusqlite::Connection;
+
+use super::DbError;
+
+/// The newest version this program knows.
+const VERSION: i64 = 1;
+
+/// Brings the database to [`VERSION`].
+///
+/// # Errors
+/// It is of a newer version, or SQLite refuses.
+pub fn migrate(connection: &Connection) -> Result<(), DbError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            connection.execute_batch(V1)?;
+            connection.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT"))?;
+            Ok(())
+        }
+        VERSION => Ok(()),
+        found => Err(DbError::Version { found, known: VERSION }),
+    }
+}
+
+const V1: &str = "
+-- Single values: incarnations, counters, the trust document.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- Hosts below this system, itself included at a relay. `higher` is the host it calls, NULL for this system itself;
+-- `via` the direct lower system on the way to it (itself if it calls us).
+CREATE TABLE hosts (
+  row INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  name TEXT NOT NULL UNIQUE,
+  role TEXT NOT NULL,
+  higher INTEGER,
+  via INTEGER NOT NULL,
+  generation INTEGER NOT NULL,      -- newest certificate issued (managing server)
+  oldest INTEGER NOT NULL,          -- oldest certificate accepted
+  addresses TEXT NOT NULL DEFAULT '[]',
+  place BLOB NOT NULL,              -- signed
+  place_revision INTEGER NOT NULL,
+  joined INTEGER NOT NULL,
+  last_seen INTEGER
+);
+CREATE INDEX hosts_via ON hosts (via);
+
+CREATE TABLE tokens (
+  row INTEGER PRIMARY KEY,
+  hash BLOB NOT NULL UNIQUE,
+  role TEXT NOT NULL,
+  uses_left INTEGER NOT NULL,
+  ends INTEGER NOT NULL,
+  replaces TEXT,
+  revoked INTEGER NOT NULL DEFAULT 0,
+  created INTEGER NOT NULL
+);
+
+CREATE TABLE cabinets (name TEXT PRIMARY KEY, created INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE packages (
+  row INTEGER PRIMARY KEY,
+  id BLOB NOT NULL,
+  cabinet TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  version_order TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  summary TEXT NOT NULL,
+  depends TEXT,
+  keep TEXT NOT NULL,
+  keep_until INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  chunks INTEGER NOT NULL,
+  entries INTEGER NOT NULL,
+  signed_by TEXT NOT NULL,
+  registered INTEGER NOT NULL,
+  UNIQUE (cabinet, name, version, generation),
+  UNIQUE (cabinet, id)
+);
+CREATE INDEX packages_id ON packages (id);
+
+CREATE TABLE jobs (
+  row INTEGER PRIMARY KEY,
+  issuer TEXT NOT NULL,
+  epoch INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  job_type TEXT NOT NULL,
+  envelope BLOB NOT NULL,
+  created INTEGER NOT NULL,
+  starts INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  intent TEXT NOT NULL,
+  asked TEXT NOT NULL,              -- JSON: what was understood of --to
+  grows INTEGER NOT NULL,           -- takes in hosts that join while it is open
+  UNIQUE (issuer, epoch, number)
+);
+
+CREATE TABLE job_packages (
+  job INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  id BLOB NOT NULL,
+  cabinet TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  keep_until INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  capability BLOB,                  -- at a relay: shown to the higher system
+  PRIMARY KEY (job, place)
+) WITHOUT ROWID;
+CREATE INDEX job_packages_id ON job_packages (id);
+
+-- The proofs of a job's rounds that name hosts by a list: whole at the issuer, the part below at a relay (CBOR).
+CREATE TABLE job_rounds (job INTEGER NOT NULL, attempt INTEGER NOT NULL, proofs BLOB NOT NULL, PRIMARY KEY (job, attempt))
+  WITHOUT ROWID;
+
+-- Instructions.
+CREATE TABLE lines (
+  job INTEGER NOT NULL,
+  host INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  leaf INTEGER,
+  state TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  seen_incarnation INTEGER,
+  seen_no INTEGER,
+  verdict TEXT,
+  verdict_at INTEGER,
+  reason BLOB,
+  outcome BLOB,
+  change INTEGER NOT NULL,
+  PRIMARY KEY (job, host, place)
+) WITHOUT ROWID;
+CREATE INDEX lines_host ON lines (host);
+CREATE INDEX lines_change ON lines (job, change);
+
+-- Every report that was new here, at the managing server: the history.
+CREATE TABLE history (
+  origin BLOB NOT NULL,
+  incarnation INTEGER NOT NULL,
+  no INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  received INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (origin, incarnation, no)
+) WITHOUT ROWID;
+
+-- How far each origin's reports are durable here without a gap.
+CREATE TABLE marks (origin BLOB NOT NULL, incarnation INTEGER NOT NULL, upto INTEGER NOT NULL,
+  PRIMARY KEY (origin, incarnation)) WITHOUT ROWID;
+
+-- Feeds to direct lower systems.
+CREATE TABLE feeds (
+  lower INTEGER PRIMARY KEY,
+  incarnation INTEGER NOT NULL,
+  reader INTEGER,                   -- the reader's life the feed was made for
+  pruned INTEGER NOT NULL,
+  last INTEGER NOT NULL
+);
+CREATE TABLE feed_entries (lower INTEGER NOT NULL, n INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (lower, n)) WITHOUT ROWID;
+
+-- How far each direct lower system's outbox is stored here, for one pair of lives.
+CREATE TABLE stored (lower INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL, server INTEGER NOT NULL, n INTEGER NOT NULL);
+
+-- A relay's outbox: kept until the managing server's receipt.
+CREATE TABLE outbox (n INTEGER PRIMARY KEY AUTOINCREMENT, origin BLOB NOT NULL, incarnation INTEGER NOT NULL,
+  no INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE INDEX outbox_origin ON outbox (origin, incarnation, no);
+
+-- A relay's own copies.
+CREATE TABLE copies (id BLOB PRIMARY KEY, keep_until INTEGER NOT NULL, size_bytes INTEGER NOT NULL, arrived INTEGER NOT NULL)
+  WITHOUT ROWID;
+
+-- Copies and counters of the relays below, as reported.
+CREATE TABLE relay_copies (relay INTEGER NOT NULL, id BLOB NOT NULL, keep_until INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+  PRIMARY KEY (relay, id)) WITHOUT ROWID;
+CREATE TABLE traffic (relay INTEGER PRIMARY KEY, received_bytes INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,
+  used_bytes INTEGER NOT NULL, free_bytes INTEGER NOT NULL);
+
+CREATE TABLE alarms (row INTEGER PRIMARY KEY, host TEXT NOT NULL, at INTEGER NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL);
+";

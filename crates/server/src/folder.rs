@@ -1,0 +1,136 @@
+//! The data folder of a managing server or relay.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use packhorse_wire::pki::write_private;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ServerError;
+
+/// Version of [`Config`].
+const CONFIG_VERSION: u32 = 1;
+
+/// What a server or relay keeps of its set-up, in `system.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Version of this file.
+    pub version: u32,
+    /// `server` or `relay`.
+    pub role: String,
+    /// Its name.
+    pub name: String,
+    /// Its id, hexadecimal.
+    pub id: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Further names and addresses it is called by.
+    pub addresses: Vec<String>,
+}
+
+impl Config {
+    /// A fresh one.
+    pub fn new(role: &str, name: &str, id: &str, listen: SocketAddr, addresses: &[String]) -> Config {
+        Config {
+            version: CONFIG_VERSION,
+            role: role.to_owned(),
+            name: name.to_owned(),
+            id: id.to_owned(),
+            listen,
+            addresses: addresses.to_vec(),
+        }
+    }
+
+    /// The address people and lower systems on this machine call it by.
+    pub fn url(&self) -> String {
+        let port = self.listen.port();
+        let host = match self.listen.ip() {
+            ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        format!("https://{host}:{port}")
+    }
+}
+
+/// A data folder.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `path`.
+    pub fn at(path: &Path) -> Folder {
+        Folder(path.to_owned())
+    }
+
+    /// A file or folder in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether a server or relay is set up in it.
+    pub fn is_set_up(&self) -> bool {
+        self.path("system.json").exists()
+    }
+
+    /// Reads `system.json`.
+    ///
+    /// # Errors
+    /// There is none, it cannot be read, or it is of the other role.
+    pub fn config(&self, role: &'static str) -> Result<Config, ServerError> {
+        let path = self.path("system.json");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let what = if role == "server" { "managing server" } else { "relay system" };
+                return Err(ServerError::Missing { path: self.0.clone(), what });
+            }
+            Err(error) => return Err(ServerError::File { path, error }),
+        };
+        let bad = |why: String| ServerError::Format { path: path.clone(), why };
+        let config: Config = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        if config.version != CONFIG_VERSION {
+            return Err(bad(format!("version {} is not known", config.version)));
+        }
+        if config.role != role {
+            return Err(bad(format!("this is a {}, not a {role}", config.role)));
+        }
+        Ok(config)
+    }
+
+    /// Writes `system.json`, last of all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_config(&self, config: &Config) -> Result<(), ServerError> {
+        let path = self.path("system.json");
+        let text = serde_json::to_string_pretty(config)
+            .map_err(|error| ServerError::Format { path: path.clone(), why: error.to_string() })?;
+        Ok(write_private(&path, &text)?)
+    }
+
+    /// Reads a text file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(&self, name: &str) -> Result<String, ServerError> {
+        let path = self.path(name);
+        fs::read_to_string(&path).map_err(|error| ServerError::File { path, error })
+    }
+
+    /// Reads a binary file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, ServerError> {
+        let path = self.path(name);
+        fs::read(&path).map_err(|error| ServerError::File { path, error })
+    }
+}

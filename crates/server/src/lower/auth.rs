@@ -1,0 +1,94 @@
+//! Who calls. A host's certificate says who it is; whether it is below this system, and calls it directly, is looked up at
+//! every request, so that a host that was retired or replaced is refused at its next one.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use packhorse_domain::ids::HostId;
+use packhorse_domain::job::HostRole;
+use packhorse_domain::twins::Verdict;
+use packhorse_wire::net::Peer;
+use packhorse_wire::pki::{CertIdentity, Role};
+
+use super::LowerError;
+use crate::system::{Listed, System, now};
+
+/// A direct lower system that may ask.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Listed);
+
+impl Caller {
+    /// Notes that this run of the caller came; refuses it if two machines answer under its name.
+    ///
+    /// # Errors
+    /// It is held as one of two.
+    pub fn came(&self, system: &System, run: u64) -> Result<(), LowerError> {
+        match system.presence.came(self.0.id, run, now()) {
+            Verdict::Welcome => Ok(()),
+            Verdict::Held => {
+                system.outbox_news.notify_one();
+                let message = format!("two machines answer as {}: both are held", self.0.name);
+                let hint = format!(
+                    "packhorse token new --replace {}, and join anew on the machine that is to keep the name",
+                    self.0.name
+                );
+                Err(LowerError::new(StatusCode::CONFLICT, "twins", message).hint(&hint))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<Arc<System>> for Caller {
+    type Rejection = LowerError;
+
+    async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Caller, LowerError> {
+        let peer = parts.extensions.get::<Peer>();
+        let ended =
+            peer.and_then(|peer| peer.cert_not_after).is_some_and(|end| end.as_microsecond() < now().0);
+        let identity = peer.and_then(|peer| peer.identity.as_ref());
+        let identity = identity.ok_or_else(|| {
+            LowerError::new(StatusCode::UNAUTHORIZED, "no_certificate", "this needs a host's certificate")
+        })?;
+        if ended {
+            return Err(LowerError::new(
+                StatusCode::UNAUTHORIZED,
+                "certificate",
+                "this host's certificate has ended",
+            ));
+        }
+        judge(system, identity).map(Caller)
+    }
+}
+
+fn judge(system: &System, identity: &CertIdentity) -> Result<Listed, LowerError> {
+    let role = match identity.role {
+        Role::Relay => HostRole::Relay,
+        Role::Client => HostRole::Client,
+        Role::Server | Role::Admin | Role::RelayAdmin => {
+            let message = format!("a certificate of role {} is not a lower system's", identity.role);
+            return Err(LowerError::new(StatusCode::FORBIDDEN, "role", message));
+        }
+    };
+    let unknown = || {
+        // It may be that this relay has not heard of the host yet: the host asks again.
+        let message = format!("{} is not known at {}", identity.name, system.config.name);
+        LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)
+    };
+    let id: HostId = identity.id.parse().map_err(|_| unknown())?;
+    let listed = system.listed(&id).ok_or_else(unknown)?;
+    if listed.role != role || identity.generation < listed.oldest {
+        let message = format!("this certificate of {} was retired", identity.name);
+        let hint = "another machine took the name over; join this one under another name";
+        return Err(LowerError::new(StatusCode::FORBIDDEN, "retired", message).hint(hint));
+    }
+    if !listed.direct {
+        let message = format!(
+            "{} does not belong to {}, but to a relay system below it",
+            identity.name, system.config.name
+        );
+        return Err(LowerError::new(StatusCode::FORBIDDEN, "not_direct", message));
+    }
+    Ok(listed)
+}

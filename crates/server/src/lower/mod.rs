@@ -1,0 +1,142 @@
+//! What lower systems may ask: the paths of [`packhorse_wire::messages`]. Exactly two are open to callers without a
+//! certificate, joining and renewing; everything else is for hosts that are below this system and call it directly.
+
+mod auth;
+mod content;
+mod feed;
+mod join;
+mod reports;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use packhorse_wire::messages;
+use packhorse_wire::net::{LinkError, Refusal, cbor};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use auth::Caller;
+
+use crate::db::DbError;
+use crate::error::ServerError;
+use crate::system::System;
+
+/// The routes.
+pub fn router(system: Arc<System>) -> Router {
+    Router::new()
+        .route(messages::FEED, post(feed::feed))
+        .route(messages::REPORTS, post(reports::reports))
+        .route(messages::JOIN, post(join::join))
+        .route(messages::JOIN_BELOW, post(join::join_below))
+        .route(messages::RENEW, post(join::renew))
+        .route(messages::MANIFEST, post(content::manifest))
+        .route(messages::FRAMES, post(content::frames))
+        .layer(DefaultBodyLimit::max(messages::REQUEST_BYTES_MAX))
+        .with_state(system)
+}
+
+/// An error with its status; the body is a CBOR [`Refusal`].
+#[derive(Debug)]
+pub struct LowerError {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+impl LowerError {
+    /// A refusal.
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> LowerError {
+        LowerError { status, refusal: Refusal::new(code, message) }
+    }
+
+    /// With what to do.
+    pub fn hint(mut self, hint: &str) -> LowerError {
+        self.refusal.hint = Some(hint.to_owned());
+        self
+    }
+
+    /// The request is not one of this protocol.
+    pub fn bad_request(message: impl Into<String>) -> LowerError {
+        LowerError::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+}
+
+impl IntoResponse for LowerError {
+    fn into_response(self) -> Response {
+        let body = cbor::encode(&self.refusal).unwrap_or_default();
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(cbor::MEDIA_TYPE))];
+        (self.status, kind, body).into_response()
+    }
+}
+
+impl From<DbError> for LowerError {
+    fn from(error: DbError) -> LowerError {
+        match error {
+            DbError::Refused(refusal) => LowerError { status: StatusCode::CONFLICT, refusal },
+            other => {
+                // What went wrong inside is for the log; outside it is enough that it did.
+                tracing::error!(error = %other, "the database");
+                LowerError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "this system has trouble with its database",
+                )
+            }
+        }
+    }
+}
+
+impl From<ServerError> for LowerError {
+    fn from(error: ServerError) -> LowerError {
+        match error {
+            ServerError::Db(error) => error.into(),
+            ServerError::Link(error) => error.into(),
+            ServerError::Pki(error) => LowerError::bad_request(error.to_string()),
+            other => {
+                tracing::error!(error = %other, "a request from below");
+                LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this system has trouble")
+            }
+        }
+    }
+}
+
+impl From<LinkError> for LowerError {
+    /// What the higher system refused is passed on as it is; what it did not answer is this system's trouble for now.
+    fn from(error: LinkError) -> LowerError {
+        match error {
+            LinkError::Refused { status, refusal, .. } => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+                LowerError { status, refusal }
+            }
+            other => LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "higher_system", other.to_string()),
+        }
+    }
+}
+
+/// Reads a request.
+fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, LowerError> {
+    cbor::decode(body).map_err(|error| LowerError::bad_request(error.to_string()))
+}
+
+/// Writes an answer.
+fn encode<T: Serialize>(answer: &T) -> Result<Response, LowerError> {
+    let body = cbor::encode(answer).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be encoded");
+        LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this system has trouble")
+    })?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(cbor::MEDIA_TYPE))], body).into_response())
+}
+
+/// Refuses a protocol this system does not know.
+fn check_version(v: u32) -> Result<(), LowerError> {
+    if v == messages::PROTOCOL {
+        return Ok(());
+    }
+    let message = format!("protocol {v} is not known here, this system speaks {}", messages::PROTOCOL);
+    Err(LowerError::new(StatusCode::UPGRADE_REQUIRED, "protocol", message)
+        .hint("update the older of the two systems"))
+}

@@ -1,0 +1,92 @@
+//! Reports of lower systems.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use packhorse_domain::ids::Incarnation;
+use packhorse_domain::report::Report;
+use packhorse_wire::messages::{PROTOCOL, REPORTS_MAX, ReportMsg, ReportsRequest, ReportsResponse};
+
+use super::{Caller, LowerError, check_version, decode, encode};
+use crate::db::reports::StoreReports;
+use crate::system::{System, now};
+
+/// Most soft words of one request.
+const SOFT_MAX: usize = 100_000;
+
+/// [`packhorse_wire::messages::REPORTS`].
+pub async fn reports(
+    State(system): State<Arc<System>>,
+    caller: Caller,
+    body: Bytes,
+) -> Result<Response, LowerError> {
+    let request: ReportsRequest = decode(&body)?;
+    check_version(request.v)?;
+    caller.came(&system, request.run)?;
+    if request.reports.len() > REPORTS_MAX {
+        let message = format!("{} reports at once, at most {REPORTS_MAX} are taken", request.reports.len());
+        return Err(LowerError::bad_request(message));
+    }
+    soft(&system, &caller, &request);
+    let reports = parse(&request.reports)?;
+    let command = StoreReports {
+        position: system.position,
+        own: system.relay_id(),
+        lower: caller.0.row,
+        lower_name: caller.0.name.clone(),
+        incarnation: Incarnation(request.incarnation),
+        server: Incarnation(request.server),
+        after: request.after,
+        through: request.through,
+        reports,
+        now: now(),
+    };
+    let stored = system.db.write(command).await?;
+    system.wake(&stored.lowers);
+    if stored.forward {
+        system.outbox_news.notify_one();
+    }
+    if !stored.jobs.is_empty() {
+        system.lines_changed();
+    }
+    encode(&ReportsResponse {
+        v: PROTOCOL,
+        stored: stored.stored,
+        server: system.server_life().0,
+        higher: system.incarnation.0,
+    })
+}
+
+/// All of a batch, or nothing: numbers that are covered must not be lost.
+fn parse(messages: &[(u64, ReportMsg)]) -> Result<Vec<(u64, Report)>, LowerError> {
+    messages
+        .iter()
+        .map(|(n, message)| {
+            Ok((*n, Report::try_from(message).map_err(|bad| LowerError::bad_request(bad.to_string()))?))
+        })
+        .collect()
+}
+
+/// A relay's word counts for hosts below it only (rule 5).
+fn soft(system: &System, caller: &Caller, request: &ReportsRequest) {
+    let allowed = |host: &packhorse_wire::bytes::Id16| {
+        let host = packhorse_domain::ids::HostId(host.0);
+        system.listed(&host).is_some_and(|listed| listed.id == caller.0.id || listed.via == caller.0.row)
+    };
+    let soft = &request.soft;
+    let presence: Vec<_> =
+        soft.presence.iter().take(SOFT_MAX).filter(|word| allowed(&word.host)).copied().collect();
+    let progress: Vec<_> =
+        soft.progress.iter().take(SOFT_MAX).filter(|word| allowed(&word.host)).cloned().collect();
+    if presence.is_empty() && progress.is_empty() {
+        return;
+    }
+    system.presence.told(&presence, &caller.0.id, now());
+    system.presence.progressed(&progress);
+    system.outbox_news.notify_one();
+    if !progress.is_empty() {
+        system.lines_changed();
+    }
+}

@@ -1,0 +1,250 @@
+//! A managing server or a relay, running.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packhorse_content::store::Store;
+use packhorse_wire::enroll::IdentityFolder;
+use packhorse_wire::net::{AcceptLimits, Identity, ServerTls, serve};
+use packhorse_wire::pki::{CaCert, CertInfo, HostKey, chain_from_pem, renew_due};
+use packhorse_wire::trust::Trust;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::authority::Authority;
+use crate::db::hosts::Seen;
+use crate::db::meta::Start;
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
+use crate::error::ServerError;
+use crate::folder::{Config, Folder};
+use crate::system::{Parts, System, now};
+use crate::upper::{self, Upper};
+use crate::{admin, copies, init, lower};
+
+/// How often it is looked for jobs whose end has come.
+const DUTY: Duration = Duration::from_secs(1);
+/// How often it is written down when hosts were last heard.
+const SEEN: Duration = Duration::from_secs(20);
+/// How often the managing server looks at its own certificate.
+const CERTIFICATE: Duration = Duration::from_secs(3600);
+
+/// Runs a managing server until `shutdown`.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn run_server(
+    data: &Path,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let folder = Folder::at(data);
+    let config = folder.config("server")?;
+    let authority = Authority::load(&folder)?;
+    renew_own(&folder, &authority, &config)?;
+    let db = Db::open(&folder.path("server.db"))?;
+    let started = db.write(Start { trust: folder.read_bytes("trust.env")? }).await?;
+    let tls = server_tls(&folder)?;
+    let secret = authority.secret()?;
+    let system = Arc::new(System::new(Parts {
+        id: config.id.parse()?,
+        trust: Trust::own(&started.trust)?,
+        store: open_store(&folder).await?,
+        incarnation: started.incarnation,
+        epoch: started.epoch,
+        authority: Some(authority),
+        upper: None,
+        secret,
+        tls: tls.clone(),
+        traffic: packhorse_domain::report::Traffic::default(),
+        folder,
+        config,
+        db,
+    }));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(keep_certificate(system.clone()));
+    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    listen(system, tls, router, tasks, shutdown).await
+}
+
+/// Runs a relay until `shutdown`. (Its own agent is started beside it by whoever calls this.)
+///
+/// # Errors
+/// It cannot be started.
+pub async fn run_relay(
+    data: &Path,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let folder = Folder::at(data);
+    let config = folder.config("relay")?;
+    let identity_folder = IdentityFolder::at(data);
+    let identity = identity_folder.load()?;
+    let (first_trust, first_place) = identity_folder.first_words()?;
+    let db = Db::open(&folder.path("server.db"))?;
+    let started = db.write(Start { trust: first_trust }).await?;
+    let trust = Trust::own(&started.trust)?;
+    let (cursor, hop, traffic) = db
+        .read(|connection| {
+            Ok((orders::cursor(connection)?, orders::hop(connection)?, copies_db::own_traffic(connection)?))
+        })
+        .await?;
+    // The relay itself is a host below it: its own agent calls it like any other.
+    let own = crate::db::hosts::verified(&trust, first_place, identity.info()?.identity.generation)?;
+    db.write(crate::db::join::Remember { own: identity.id, learned: own, now: now() }).await?;
+    let tls = ServerTls::new(&identity.ca, &identity.tls()?)?;
+    let secret = identity.key.to_secret_pem().into_bytes();
+    let system = Arc::new(System::new(Parts {
+        id: identity.id,
+        store: open_store(&folder).await?,
+        incarnation: started.incarnation,
+        epoch: started.epoch,
+        authority: None,
+        upper: Some(Upper::new(identity, cursor, hop)?),
+        trust,
+        secret: capability_secret(&folder, &secret)?,
+        tls: tls.clone(),
+        traffic,
+        folder,
+        config,
+        db,
+    }));
+    if let Some(hop) = hop {
+        system.set_server_life(hop.server);
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(upper::run_feed(system.clone()));
+    tasks.spawn(upper::run_reports(system.clone()));
+    tasks.spawn(upper::run_renewal(system.clone()));
+    tasks.spawn(copies::run(system.clone()));
+    tasks.spawn(copies::run_counters(system.clone()));
+    let router = lower::router(system.clone());
+    listen(system, tls, router, tasks, shutdown).await
+}
+
+/// A relay's address, for its own agent.
+///
+/// # Errors
+/// There is no relay in the folder.
+pub fn relay_url(data: &Path) -> Result<String, ServerError> {
+    Ok(Folder::at(data).config("relay")?.url())
+}
+
+/// What a relay's capabilities are derived from outlasts its certificates' keys.
+fn capability_secret(folder: &Folder, first: &[u8]) -> Result<Vec<u8>, ServerError> {
+    let path = folder.path("capability.key");
+    if !path.exists() {
+        let secret = blake3::derive_key("packhorse 2026-11 relay secret", first);
+        let text = packhorse_wire::bytes::Fixed(secret).to_string();
+        packhorse_wire::pki::write_private(&path, &text)?;
+    }
+    Ok(folder.read("capability.key")?.into_bytes())
+}
+
+async fn open_store(folder: &Folder) -> Result<Store, ServerError> {
+    let path = folder.path("store");
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await.map_err(DbError::internal)?;
+    Ok(opened?)
+}
+
+fn server_tls(folder: &Folder) -> Result<ServerTls, ServerError> {
+    let ca = CaCert::from_pem(&folder.read("ca.pem")?)?;
+    let identity = Identity::new(&folder.read("host.pem")?, &HostKey::load(&folder.path("host.key"))?)?;
+    Ok(ServerTls::new(&ca, &identity)?)
+}
+
+async fn listen(
+    system: Arc<System>,
+    tls: ServerTls,
+    router: axum::Router,
+    mut tasks: JoinSet<()>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let address = system.config.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
+    system.reload_directory().await?;
+    tasks.spawn(duties(system.clone()));
+    tasks.spawn(write_seen(system.clone()));
+    tracing::info!(name = %system.config.name, %address, "listening");
+    serve(listener, tls, router, AcceptLimits::default(), shutdown).await;
+    tasks.shutdown().await;
+    // What was heard last is written down; a failure here loses nothing that matters.
+    let _ = system.db.write(Seen(system.presence.take_unwritten())).await;
+    Ok(())
+}
+
+/// Lines whose job's end has come, and have not begun as far as is known here, are missed.
+struct Miss;
+
+impl Command for Miss {
+    type Answer = u64;
+
+    fn apply(self, tx: &rusqlite::Connection) -> Result<u64, DbError> {
+        lines::miss(tx, now())
+    }
+}
+
+async fn duties(system: Arc<System>) {
+    loop {
+        tokio::time::sleep(DUTY).await;
+        let ending = system.db.read(|connection| {
+            let sql = format!(
+                "SELECT EXISTS (SELECT 1 FROM jobs j JOIN lines l ON l.job = j.row WHERE j.until <= ?1
+                   AND l.verdict IS NULL AND l.state IN ({}))",
+                lines::unbegun_words()
+            );
+            Ok(connection.prepare_cached(&sql)?.query_row([now().0], |row| row.get::<_, bool>(0))?)
+        });
+        match ending.await {
+            Ok(true) => match system.db.write(Miss).await {
+                Ok(_) => system.lines_changed(),
+                Err(error) => tracing::error!(%error, "lines whose end has come"),
+            },
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "lines whose end has come"),
+        }
+    }
+}
+
+async fn write_seen(system: Arc<System>) {
+    loop {
+        tokio::time::sleep(SEEN).await;
+        let seen = system.presence.take_unwritten();
+        if !seen.is_empty()
+            && let Err(error) = system.db.write(Seen(seen)).await
+        {
+            tracing::error!(%error, "when hosts were last heard cannot be written down");
+        }
+    }
+}
+
+/// The managing server's own certificate: made anew at two thirds of its life.
+fn renew_own(folder: &Folder, authority: &Authority, config: &Config) -> Result<bool, ServerError> {
+    let chain = chain_from_pem(&folder.read("host.pem")?)?;
+    let due = match chain.first().map(|leaf| CertInfo::from_der(leaf)).transpose()? {
+        Some(info) => renew_due(info.not_before, info.not_after, jiff::Timestamp::now()),
+        None => true,
+    };
+    if due {
+        init::certify_server(folder, authority, config, now())?;
+    }
+    Ok(due)
+}
+
+async fn keep_certificate(system: Arc<System>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE).await;
+        if let Err(error) = replace_certificate(&system) {
+            tracing::error!(%error, "the server's own certificate was not renewed; tried again");
+        }
+    }
+}
+
+fn replace_certificate(system: &System) -> Result<(), ServerError> {
+    let authority = system.authority()?;
+    if renew_own(&system.folder, &authority, &system.config)? {
+        let key = HostKey::load(&system.folder.path("host.key"))?;
+        system.tls.replace(&Identity::new(&system.folder.read("host.pem")?, &key)?);
+    }
+    Ok(())
+}

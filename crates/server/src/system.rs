@@ -1,0 +1,287 @@
+//! A running managing server or relay: what its parts share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use packhorse_content::store::Store;
+use packhorse_domain::ids::{HostId, Incarnation, SERVER};
+use packhorse_domain::ingest::Position;
+use packhorse_domain::job::HostRole;
+use packhorse_domain::report::Traffic;
+use packhorse_domain::time::Time;
+use packhorse_wire::trust::{Delegations, Trust};
+use tokio::sync::{Notify, watch};
+
+use crate::authority::Authority;
+use crate::capability::Capabilities;
+use crate::db::hosts::{Fleet, HostRow};
+use crate::db::{Db, DbError};
+use crate::error::ServerError;
+use crate::folder::{Config, Folder};
+use crate::presence::PresenceBook;
+use crate::throttle::Throttle;
+use crate::upper::Upper;
+
+/// A host as the lower-system API needs it at every request.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its number in the database.
+    pub row: HostRow,
+    /// Its id.
+    pub id: HostId,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: HostRole,
+    /// Whether it calls this system.
+    pub direct: bool,
+    /// The direct lower system on the way to it.
+    pub via: HostRow,
+    /// Oldest certificate accepted.
+    pub oldest: u64,
+}
+
+/// A running system.
+pub struct System {
+    /// Its data folder.
+    pub folder: Folder,
+    /// Its set-up.
+    pub config: Config,
+    /// Its id.
+    pub id: HostId,
+    /// Where it stands.
+    pub position: Position,
+    /// Its state.
+    pub db: Db,
+    /// Its content.
+    pub store: Store,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Its epoch as an issuer of jobs.
+    pub epoch: u64,
+    /// At the managing server: the keys.
+    pub authority: Option<Arc<Authority>>,
+    /// At a relay: the higher system.
+    pub upper: Option<Upper>,
+    /// Makes and checks locators' capabilities.
+    pub capabilities: Capabilities,
+    /// Who is there.
+    pub presence: PresenceBook,
+    /// Paces what this system sends.
+    pub throttle: Throttle,
+    /// There is something new in the outbox, or to say softly.
+    pub outbox_news: Notify,
+    /// There may be something to take in.
+    pub copies_news: Notify,
+    /// At a relay: packages a lower system asked for, with what is needed to take each in.
+    pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
+    /// Certificates changed.
+    pub tls: packhorse_wire::net::ServerTls,
+    trust: RwLock<Arc<Trust>>,
+    delegations: RwLock<Arc<Delegations>>,
+    server_life: AtomicU64,
+    directory: RwLock<Arc<HashMap<HostId, Listed>>>,
+    feeds: Mutex<HashMap<HostRow, Arc<Notify>>>,
+    changes: watch::Sender<u64>,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+}
+
+/// What [`System::new`] is made of.
+pub struct Parts {
+    /// Its data folder.
+    pub folder: Folder,
+    /// Its set-up.
+    pub config: Config,
+    /// Its id.
+    pub id: HostId,
+    /// Its state.
+    pub db: Db,
+    /// Its content.
+    pub store: Store,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Whom it trusts.
+    pub trust: Trust,
+    /// At the managing server: the keys.
+    pub authority: Option<Authority>,
+    /// At a relay: the higher system.
+    pub upper: Option<Upper>,
+    /// What capabilities are derived from.
+    pub secret: Vec<u8>,
+    /// TLS of the listener.
+    pub tls: packhorse_wire::net::ServerTls,
+    /// Counters as last written down.
+    pub traffic: Traffic,
+}
+
+impl System {
+    /// Puts a system together.
+    pub fn new(parts: Parts) -> System {
+        let position = if parts.authority.is_some() { Position::Top } else { Position::Relay };
+        // The managing server's life is its own; a relay hears it from above.
+        let life = if position == Position::Top { parts.incarnation.0 } else { 0 };
+        System {
+            folder: parts.folder,
+            config: parts.config,
+            id: parts.id,
+            position,
+            db: parts.db,
+            store: parts.store,
+            incarnation: parts.incarnation,
+            epoch: parts.epoch,
+            authority: parts.authority.map(Arc::new),
+            upper: parts.upper,
+            capabilities: Capabilities::new(&parts.secret),
+            presence: PresenceBook::default(),
+            throttle: Throttle::from_environment(),
+            outbox_news: Notify::new(),
+            copies_news: Notify::new(),
+            asked_for: Mutex::new(Vec::new()),
+            tls: parts.tls,
+            trust: RwLock::new(Arc::new(parts.trust)),
+            delegations: RwLock::new(Arc::new(Delegations::default())),
+            server_life: AtomicU64::new(life),
+            directory: RwLock::new(Arc::new(HashMap::new())),
+            feeds: Mutex::new(HashMap::new()),
+            changes: watch::Sender::new(0),
+            received_bytes: AtomicU64::new(parts.traffic.received_bytes),
+            sent_bytes: AtomicU64::new(parts.traffic.sent_bytes),
+        }
+    }
+
+    /// The name lower systems and people know it by: `server` is the managing server's as an issuer.
+    pub fn issuer(&self) -> &str {
+        if self.position == Position::Top { SERVER } else { &self.config.name }
+    }
+
+    /// This system's id, if it has something to say upwards.
+    pub fn relay_id(&self) -> Option<HostId> {
+        (self.position == Position::Relay).then_some(self.id)
+    }
+
+    /// Whom it trusts now.
+    pub fn trust(&self) -> Arc<Trust> {
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Trusts a newer document.
+    pub fn set_trust(&self, trust: Trust) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+    }
+
+    /// The delegations it knows.
+    pub fn delegations(&self) -> Arc<Delegations> {
+        self.delegations.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes in a delegation.
+    pub fn add_delegation(&self, doc: packhorse_wire::signed::DelegationDoc) {
+        let mut slot = self.delegations.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = (**slot).clone();
+        all.take(doc);
+        *slot = Arc::new(all);
+    }
+
+    /// The managing server's life as known here; 0: not heard yet.
+    pub fn server_life(&self) -> Incarnation {
+        Incarnation(self.server_life.load(Ordering::Relaxed))
+    }
+
+    /// The managing server's life was heard from above.
+    pub fn set_server_life(&self, life: Incarnation) {
+        self.server_life.store(life.0, Ordering::Relaxed);
+    }
+
+    /// A host by its id.
+    pub fn listed(&self, id: &HostId) -> Option<Listed> {
+        self.directory.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    /// Loads the hosts again: after one joined, moved or went.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn reload_directory(&self) -> Result<(), DbError> {
+        let fleet = self.db.read(Fleet::load).await?;
+        let listed = fleet.hosts().iter().map(|host| {
+            let listed = Listed {
+                row: host.row,
+                id: host.id,
+                name: host.name.clone(),
+                role: host.role,
+                direct: host.via == host.row,
+                via: host.via,
+                oldest: host.oldest,
+            };
+            (host.id, listed)
+        });
+        let fresh = Arc::new(listed.collect());
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    /// What a lower system's held request waits on.
+    pub fn feed_news(&self, lower: HostRow) -> Arc<Notify> {
+        let mut feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.entry(lower).or_insert_with(|| Arc::new(Notify::new())).clone()
+    }
+
+    /// There is something new in these lower systems' feeds.
+    pub fn wake(&self, lowers: &[HostRow]) {
+        let feeds = self.feeds.lock().unwrap_or_else(PoisonError::into_inner);
+        for lower in lowers {
+            if let Some(news) = feeds.get(lower) {
+                news.notify_waiters();
+            }
+        }
+    }
+
+    /// Lines changed: whoever watches jobs looks again.
+    pub fn lines_changed(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Tells when lines change.
+    pub fn watch_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Content bodies that came from above.
+    pub fn received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Content bodies that went below.
+    pub fn sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The counters and the room, now.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
+            used_bytes: self.store.used_bytes().unwrap_or(0),
+            free_bytes: self.store.free_bytes().unwrap_or(0),
+        }
+    }
+
+    /// The managing server's keys.
+    ///
+    /// # Errors
+    /// This is a relay.
+    pub fn authority(&self) -> Result<Arc<Authority>, ServerError> {
+        let missing =
+            || ServerError::Missing { path: self.folder.root().to_owned(), what: "managing server" };
+        self.authority.clone().ok_or_else(missing)
+    }
+}
+
+/// The time by this machine's clock.
+pub fn now() -> Time {
+    Time(jiff::Timestamp::now().as_microsecond())
+}

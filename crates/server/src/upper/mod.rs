@@ -1,0 +1,92 @@
+//! A relay's own lower side: it asks its higher system for orders and tells it what it and the hosts below it have to say.
+
+mod feed;
+mod renew;
+mod reports;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use packhorse_domain::feed::Cursor;
+use packhorse_domain::outbox::Hop;
+use packhorse_domain::time::pause_micros;
+use packhorse_wire::enroll::{EnrollError, HostIdentity};
+use packhorse_wire::net::Link;
+
+pub use feed::run as run_feed;
+pub use renew::run as run_renewal;
+pub use reports::run as run_reports;
+
+use crate::db::meta::random_incarnation;
+
+/// First and longest pause after the higher system did not answer, in seconds.
+const PAUSE_SECS: (i64, i64) = (1, 30);
+
+/// The higher system as a relay sees it.
+pub struct Upper {
+    /// Random at each start: two machines under one name show by it.
+    pub run: u64,
+    link: Link,
+    identity: RwLock<Arc<HostIdentity>>,
+    cursor: Mutex<Option<Cursor>>,
+    hop: Mutex<Option<Hop>>,
+}
+
+impl Upper {
+    /// With the relay's identity and where its reading and sending stood.
+    ///
+    /// # Errors
+    /// The identity cannot be used.
+    pub fn new(
+        identity: HostIdentity,
+        cursor: Option<Cursor>,
+        hop: Option<Hop>,
+    ) -> Result<Upper, EnrollError> {
+        Ok(Upper {
+            run: random_incarnation().0,
+            link: identity.link()?,
+            identity: RwLock::new(Arc::new(identity)),
+            cursor: Mutex::new(cursor),
+            hop: Mutex::new(hop),
+        })
+    }
+
+    /// The link to it.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Who this relay is to it.
+    pub fn identity(&self) -> Arc<HostIdentity> {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_identity(&self, identity: HostIdentity) -> Result<(), EnrollError> {
+        self.link.set_identity(Some(&identity.tls()?))?;
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+        Ok(())
+    }
+
+    fn cursor(&self) -> Option<Cursor> {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_cursor(&self, cursor: Cursor) {
+        *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = Some(cursor);
+    }
+
+    fn hop(&self) -> Option<Hop> {
+        *self.hop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_hop(&self, hop: Hop) {
+        *self.hop.lock().unwrap_or_else(PoisonError::into_inner) = Some(hop);
+    }
+}
+
+/// Sleeps after the n-th failure in a row.
+async fn pause(failures: u32) {
+    let chance = random_incarnation().0;
+    let micros = pause_micros(failures, PAUSE_SECS.0, PAUSE_SECS.1, chance);
+    tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
+}
