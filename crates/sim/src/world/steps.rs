@@ -80,7 +80,7 @@ impl World {
         if !self.nodes[id].up || self.nodes[id].run != run {
             return;
         }
-        let dies = self.options.faults && self.calm_since.is_none() && self.rng.per_mille(2);
+        let dies = self.options.faults && self.calm_since.is_none() && self.rng.per_mille(4);
         if dies && self.rng.per_mille(500) {
             return self.crash(id);
         }
