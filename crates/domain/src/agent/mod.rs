@@ -255,16 +255,21 @@ impl Agent {
         self.finish(now)
     }
 
-    /// When [`Input::Tick`] is next of use.
+    /// When [`Input::Tick`] is next of use: after a step this is never in the past, or whoever sleeps until then would not
+    /// sleep at all.
     pub fn wakes_at(&self) -> Option<Time> {
-        let open = self.lines.values().filter(|line| !line.stage.is_end() && !line.stage.has_begun());
-        let times = open.flat_map(|line| {
+        let busy = self.lines.values().any(|line| line.stage.is_active());
+        let times = self.lines.values().flat_map(|line| {
             let job = self.jobs.get(&line.id.job).map(|known| &known.job);
-            let start = job.map(|job| line.next_try.max(job.starts()));
-            [start.filter(|_| line.stage == Stage::Waiting), job.map(|job| job.until)].into_iter().flatten()
+            let turn =
+                !busy && line.stage == Stage::Waiting && !matches!(self.before(&line.id), Before::Open);
+            let start = job.filter(|_| turn).map(|job| line.next_try.max(job.starts()));
+            let end = job.filter(|_| line.is_unbegun()).map(|job| job.until);
+            [start, end].into_iter().flatten()
         });
-        let forgets = self.jobs.values().map(|known| forgotten_at(&known.job));
-        times.chain(forgets).min()
+        let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
+        let known = self.jobs.values().filter(|known| over(&known.job.key));
+        times.chain(known.map(|known| forgotten_at(&known.job))).min()
     }
 
     /// The newest revision known of a job: older ones are refused, and known ones need no second look.

@@ -310,3 +310,26 @@ fn nothing_starts_before_its_time() {
     assert_eq!(agent.wakes_at(), later.at);
     assert_eq!(agent.step(Input::Tick, NOW.plus_secs(100), 0).effects, vec![Effect::Probe(id(1))]);
 }
+
+#[test]
+fn a_line_that_waits_for_its_turn_wakes_nobody() {
+    let mut agent = agent();
+    let mut two = job(1, all());
+    two.packages.push(package(2));
+    agent.step(order(&two), NOW, 0);
+    assert_eq!(agent.wakes_at(), Some(two.until), "one is at work, the other behind it");
+    let trouble = Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    agent.step(Input::Probed(id(1), Err(trouble)), NOW, 0);
+    let next_try = agent.lines().next().unwrap().next_try;
+    assert_eq!(agent.wakes_at(), Some(next_try), "not when the one behind it might");
+}
+
+#[test]
+fn a_begun_line_is_not_woken_for_its_jobs_end() {
+    let mut agent = agent();
+    let mut short = job(1, all());
+    short.until = NOW.plus_secs(60);
+    to_install(&mut agent, &short);
+    agent.step(Input::Exited(id(1), exit(false, 1)), short.until, 0);
+    assert!(agent.wakes_at().unwrap() > short.until);
+}
