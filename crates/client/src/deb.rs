@@ -80,8 +80,9 @@ pub(crate) async fn known(root: &Root, deb: &Deb) -> io::Result<Option<Known>> {
         return Ok(None);
     }
     let mut command = plain_command("dpkg-query");
-    let mut option = OsString::from("--root=");
-    option.push(root.path());
+    // Not `--root`, which older ones do not know.
+    let mut option = OsString::from("--admindir=");
+    option.push(root.path().join(DATABASE.trim_start_matches('/')));
     command.arg(option).args(["-W", "-f", "${Status}\\t${Version}\\t${Architecture}\\n", &deb.package]);
     let (code, said) = answer(command).await?;
     // 1: it does not know the package.

@@ -105,8 +105,16 @@ impl Tasks {
             events: events.clone(),
         });
         tidy_up(&tools, driver.wanted()).await?;
-        let reports =
-            Reports { tools, run, incarnation, wake, contact: contact.subscribe(), driver: events.clone() };
+        let reports = Reports {
+            progress: tools.progress.subscribe(),
+            progress_at: tokio::time::Instant::now(),
+            tools,
+            run,
+            incarnation,
+            wake,
+            contact: contact.subscribe(),
+            driver: events.clone(),
+        };
         let feed =
             Feed { link, run, incarnation, driver: events, contact, syncs: asked, renewed: was_renewed };
         let mut set = JoinSet::new();

@@ -10,10 +10,11 @@ use packhorse_wire::messages::{
 };
 use packhorse_wire::net::{CALL_LIMIT_BYTES, LinkError};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Contact, call, pause};
 use crate::driver::Event;
-use crate::executor::Tools;
+use crate::executor::{Percent, Tools};
 use crate::store::{Batch, Reporter};
 
 /// Most reports of one request; each has at most some 8 KB, and a request at most 8 MiB.
@@ -37,19 +38,21 @@ pub(crate) struct Reports {
     pub contact: watch::Receiver<Contact>,
     /// Who keeps that.
     pub driver: mpsc::Sender<Event>,
+    /// How far the package has come that is being taken in.
+    pub progress: watch::Receiver<Option<Percent>>,
+    /// It is not told before.
+    pub progress_at: Instant,
 }
 
 impl Reports {
     /// Sends until the driver is gone.
     pub async fn run(mut self) {
-        let mut progress = self.tools.progress.subscribe();
         let mut failures = 0;
-        let mut last_hop = None;
         loop {
             let hop = self.contact.borrow_and_update().hop;
             // Without knowing who is above, it is not known what is stored there.
             let outcome = match hop {
-                Some(hop) => self.send(hop, &mut progress).await,
+                Some(hop) => self.send(hop).await,
                 None => Ok(false),
             };
             match outcome {
@@ -59,13 +62,12 @@ impl Reports {
                 }
                 Ok(false) => {
                     failures = 0;
-                    last_hop = hop;
-                    if !self.wait(&mut progress, last_hop).await {
+                    if !self.wait(hop).await {
                         return;
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, ?last_hop, "reports were not taken");
+                    tracing::debug!(%error, ?hop, "reports were not taken");
                     tokio::time::sleep(pause(failures)).await;
                     failures += 1;
                 }
@@ -77,12 +79,9 @@ impl Reports {
     }
 
     /// Waits until there is something to send; `false` if there never will be.
-    async fn wait(
-        &mut self,
-        progress: &mut watch::Receiver<Option<crate::executor::Percent>>,
-        hop: Option<Hop>,
-    ) -> bool {
+    async fn wait(&mut self, hop: Option<Hop>) -> bool {
         loop {
+            let untold = hop.is_some() && self.progress.has_changed().unwrap_or(false);
             tokio::select! {
                 () = self.wake.notified() => return true,
                 changed = self.contact.changed() => match changed {
@@ -90,20 +89,20 @@ impl Reports {
                     Ok(()) => {}
                     Err(_) => return false,
                 },
-                changed = progress.changed(), if hop.is_some() => {
-                    tokio::time::sleep(PROGRESS_EVERY).await;
-                    return changed.is_ok();
+                () = tokio::time::sleep_until(self.progress_at), if untold => return true,
+                changed = self.progress.changed(), if hop.is_some() && !untold => {
+                    if changed.is_err() {
+                        return false;
+                    }
+                    // Seen and not told yet.
+                    self.progress.mark_changed();
                 }
             }
         }
     }
 
     /// Sends one batch; answers whether there may be more at once.
-    async fn send(
-        &self,
-        hop: Hop,
-        progress: &mut watch::Receiver<Option<crate::executor::Percent>>,
-    ) -> Result<bool, LinkError> {
+    async fn send(&mut self, hop: Hop) -> Result<bool, LinkError> {
         let reporter = Reporter { me: self.tools.me, incarnation: self.incarnation };
         let reading = move |connection: &mut rusqlite::Connection| {
             Batch::read(connection, reporter, hop.stored, REPORTS_AT_ONCE)
@@ -115,7 +114,7 @@ impl Reports {
                 return Ok(false);
             }
         };
-        let soft = self.soft(progress);
+        let soft = self.soft();
         if batch.reports.is_empty() && soft.progress.is_empty() {
             return Ok(false);
         }
@@ -149,11 +148,13 @@ impl Reports {
         }
     }
 
-    fn soft(&self, progress: &mut watch::Receiver<Option<crate::executor::Percent>>) -> Soft {
-        let now = match progress.has_changed() {
-            Ok(true) => progress.borrow_and_update().clone(),
-            _ => None,
-        };
+    /// How far the package has come, unless that was told just now.
+    fn soft(&mut self) -> Soft {
+        if Instant::now() < self.progress_at || !self.progress.has_changed().unwrap_or(false) {
+            return Soft::default();
+        }
+        self.progress_at = Instant::now() + PROGRESS_EVERY;
+        let now = self.progress.borrow_and_update().clone();
         let progress = now.map(|now| Progress {
             host: self.tools.me.into(),
             package: now.line.package.into(),

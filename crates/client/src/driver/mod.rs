@@ -246,11 +246,12 @@ impl Driver {
     /// Takes in that something was refused: told upwards once, and logged.
     fn alarm(&mut self, commit: &mut Commit, refused: Refused, now: Time) {
         let Refused { code, what, text } = refused;
-        tracing::warn!(code, what, text, "refused");
         let key = (code.to_owned(), what.clone());
         if self.told.len() >= ALARMS_MAX || !self.told.insert(key) {
+            tracing::debug!(code, what, text, "refused, and told before");
             return;
         }
+        tracing::warn!(code, what, text, "refused");
         let text = text.chars().take(ALARM_BYTES_MAX / 4).collect();
         commit.alarms.push(Alarm { report: self.agent.number(), at: now, code, what, text });
     }

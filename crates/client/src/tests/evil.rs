@@ -107,6 +107,12 @@ async fn a_flipped_bit_and_another_manifest_install_nothing() {
     assert_eq!(system.installed("file"), None);
     let status = agent.status().await;
     assert!(status.installed.is_empty());
+    // A later job with the first package, one bit of whose content is flipped.
+    let mut job = system.job(3, &one);
+    job.allow_downgrade = true;
+    system.order(&job);
+    assert_eq!(system.higher.until(content(3)).await, "content");
+    assert_eq!(system.installed("file"), None);
     until(async || agent.status().await.lines.len() == 1).await;
     agent.stop().await;
 }

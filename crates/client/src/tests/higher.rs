@@ -54,6 +54,8 @@ pub struct Known {
     pub stored: u64,
     pub server: u64,
     pub goods: HashMap<[u8; 32], Goods>,
+    /// Progress told.
+    pub progress: Vec<Progress>,
     /// Chunks handed out.
     pub chunks: usize,
     /// Reports are refused for now.
@@ -82,6 +84,7 @@ impl Higher {
             stored: 0,
             server: 1,
             goods: HashMap::new(),
+            progress: Vec::new(),
             chunks: 0,
             deaf: false,
             empty: false,
@@ -216,6 +219,7 @@ async fn reports(State(higher): State<Higher>, body: Bytes) -> Response {
     if known.deaf {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "deaf");
     }
+    known.progress.extend(request.soft.progress.clone());
     known.stored = match accept(known.stored, request.after, request.through) {
         Accept::Rewind { stored } => stored,
         Accept::Store { from, through } => {

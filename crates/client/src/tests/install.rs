@@ -58,6 +58,8 @@ async fn the_next_version_takes_what_is_there_and_keeps_what_is_not_ours() {
     assert_eq!(end.end, "done", "{end:?}");
     assert!(end.tail.contains("replaced 1 files") && end.tail.contains("new"), "{end:?}");
     assert_eq!(system.higher.known.lock().unwrap().chunks - before, 1, "only what is new travels");
+    let told = system.higher.known.lock().unwrap().progress.clone();
+    assert!(told.iter().any(|told| told.package.0 == one.id.0 && told.host.0 == system.me.0), "{told:?}");
     assert_eq!(system.installed("settings").as_deref(), Some("mine"));
     assert_eq!(system.installed("link").as_deref(), Some("mine"));
     assert_eq!(system.installed("sub/mine").as_deref(), Some("mine too"));

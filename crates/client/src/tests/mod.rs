@@ -4,5 +4,6 @@ mod evil;
 mod higher;
 mod install;
 mod join;
+mod relay;
 mod restart;
 mod system;
