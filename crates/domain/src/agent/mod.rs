@@ -111,6 +111,9 @@ pub enum Input {
     Checked(LineId, Result<(), String>),
     /// What became of an installer that nobody saw end.
     Recovered(LineId, Evidence),
+    /// What lines wait for with this reason may have come: the higher system answers again, another key is trusted. They
+    /// are tried at once.
+    Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
 }
@@ -250,6 +253,7 @@ impl Agent {
             Input::Exited(id, exit) => self.exited(&id, exit, now, chance),
             Input::Checked(id, result) => self.checked(&id, result, now),
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
+            Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
         }
         self.finish(now)
@@ -545,6 +549,13 @@ impl Agent {
                 self.journal(id, Kind::Interrupted, now);
                 self.step.effects.push(Effect::Probe(id.clone()));
             }
+        }
+    }
+
+    fn cleared(&mut self, code: Code, now: Time) {
+        let waits = |line: &AgentLine| line.reason.as_ref().is_some_and(|reason| reason.code() == code);
+        for line in self.lines.values_mut().filter(|line| line.stage == Stage::Waiting && waits(line)) {
+            line.next_try = line.next_try.min(now);
         }
     }
 

@@ -164,6 +164,17 @@ fn trouble_waits_with_growing_pauses_and_ends_as_missed() {
 }
 
 #[test]
+fn what_was_cleared_is_tried_at_once() {
+    let mut agent = agent();
+    agent.step(order(&job(1, all())), NOW, 0);
+    let trouble = Trouble { code: Code::Network, system: "osaka".into(), text: "refused".into() };
+    agent.step(Input::Probed(id(1), Err(trouble)), NOW, 0);
+    assert_eq!(agent.step(Input::Cleared(Code::NotTrusted), NOW, 0), Step::default());
+    let step = agent.step(Input::Cleared(Code::Network), NOW, 0);
+    assert_eq!(step.effects, vec![Effect::Probe(id(1))]);
+}
+
+#[test]
 fn cancel_wins_until_intent_is_durable() {
     let mut agent_a = agent();
     let mut cancelled = job(1, all());
