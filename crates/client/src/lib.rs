@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `options` | what an agent is started with |
-//! | [`join`], `who` | becoming a host; who the agent is, and a new certificate in time |
+//! | `join`, `who` | becoming a host; who the agent is, and a new certificate in time |
 //! | `store` | `client.db`: jobs, journal, alarms, cursors, what is installed |
 //! | `judge` | whether an order counts: signatures, revisions, whom it names |
 //! | `driver` | the one task that owns the machine: input → writes → effects |

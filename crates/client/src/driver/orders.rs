@@ -4,6 +4,7 @@ use packhorse_domain::agent::{Input, Step};
 use packhorse_domain::feed::{Batch, receive};
 use packhorse_domain::ids::{Incarnation, PackageId};
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::reason::Code;
 use packhorse_domain::time::Time;
 use packhorse_wire::messages::{CopyHint, FeedResponse, JobOrder, Order, OrderMsg};
 
@@ -42,6 +43,12 @@ impl Driver {
         let count = fresh.len() as u64;
         for order in fresh {
             self.order(order, &mut commit, &mut step, now);
+        }
+        if !self.contact.borrow().online {
+            self.step_into(&mut step, Input::Cleared(Code::Network), now);
+        }
+        if commit.trust.is_some() || !commit.delegations.is_empty() {
+            self.step_into(&mut step, Input::Cleared(Code::NotTrusted), now);
         }
         let told = !commit.alarms.is_empty();
         self.apply(step, commit).await?;
