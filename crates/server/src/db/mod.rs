@@ -18,6 +18,7 @@ pub mod rebuild;
 pub mod reports;
 mod schema;
 pub mod tokens;
+pub mod views;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
