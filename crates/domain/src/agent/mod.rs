@@ -365,9 +365,7 @@ impl Agent {
         let key = known.job.key.clone();
         self.step.writes.push(Write::Job(key.clone(), known.attempt));
         self.open_lines(&known, now);
-        self.jobs.insert(key.clone(), known);
-        self.cancel_unbegun(&key, now);
-        self.supersede(now);
+        self.jobs.insert(key, known);
     }
 
     fn open_lines(&mut self, known: &KnownJob, now: Time) {
@@ -379,11 +377,15 @@ impl Agent {
         }
     }
 
-    fn cancel_unbegun(&mut self, key: &JobKey, now: Time) {
-        if self.jobs.get(key).is_some_and(|known| known.job.intent == Intent::Cancelled) {
-            for id in self.ids(|line| line.id.job == *key && line.is_unbegun()) {
-                self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
-            }
+    /// Ends lines of cancelled jobs that have not begun. After every step, not only when the cancel comes: a line may be
+    /// unbegun again later, when its installer could not be started or a later attempt takes its turn.
+    fn cancel(&mut self, now: Time) {
+        let cancelled = |line: &AgentLine| {
+            let known = self.jobs.get(&line.id.job);
+            line.is_unbegun() && known.is_some_and(|known| known.job.intent == Intent::Cancelled)
+        };
+        for id in self.ids(cancelled) {
+            self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
         }
     }
 
@@ -570,6 +572,8 @@ impl Agent {
     // ---- common ends of every step ----------------------------------------------------------------------------------
 
     fn finish(&mut self, now: Time) -> Step {
+        self.cancel(now);
+        self.supersede(now);
         self.miss(now);
         self.forget(now);
         self.start_next(now);

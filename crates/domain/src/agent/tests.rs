@@ -344,3 +344,28 @@ fn a_begun_line_is_not_woken_for_its_jobs_end() {
     agent.step(Input::Exited(id(1), exit(false, 1)), short.until, 0);
     assert!(agent.wakes_at().unwrap() > short.until);
 }
+
+#[test]
+fn a_cancel_holds_for_what_is_unbegun_again() {
+    let mut agent = agent();
+    let mut cancelled = job(1, all());
+    to_install(&mut agent, &cancelled);
+    (cancelled.revision, cancelled.intent) = (2, Intent::Cancelled);
+    assert_eq!(ends(&agent.step(order(&cancelled), NOW, 0)), vec![]);
+    let held = Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    let step = agent.step(Input::NotStarted(id(1), held), NOW, 0);
+    assert_eq!(ends(&step), vec![State::Cancelled]);
+}
+
+#[test]
+fn a_cancel_holds_for_the_attempt_that_comes_after_a_begun_one() {
+    let mut agent = agent();
+    let mut job = job(1, all());
+    to_install(&mut agent, &job);
+    job.rounds.push(Round { attempt: 2, ordered: Time(9), to: all() });
+    (job.revision, job.intent) = (2, Intent::Cancelled);
+    agent.step(order(&job), NOW, 0);
+    let step = agent.step(Input::Exited(id(1), exit(false, 0)), NOW, 0);
+    assert_eq!(ends(&step), vec![State::Failed, State::Cancelled]);
+    assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Probe(_))));
+}
