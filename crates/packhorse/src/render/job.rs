@@ -66,7 +66,11 @@ impl Tally {
 /// Why a line is where it is: its reason, or how it ended.
 pub fn why(line: &InstructionView) -> String {
     match (&line.reason, &line.result) {
-        (Some(reason), _) => reason_text(reason),
+        // The table names the host already.
+        (Some(reason), _) => {
+            let text = reason_text(reason);
+            text.strip_prefix(&format!("{}: ", line.host)).map(str::to_owned).unwrap_or(text)
+        }
         (None, Some(result)) => result_text(result),
         (None, None) => String::new(),
     }
