@@ -5,7 +5,7 @@ use super::super::ledger::Ledger;
 use super::super::narrator::Narrator;
 use super::super::stage::{Stage, folder_bytes};
 use super::pack::Packed;
-use super::{check, check_bytes, check_installed, label, progress, states};
+use super::{check, check_bytes, check_installed, install_everywhere, label, progress, states};
 use crate::failure::{Failure, Outcome};
 use crate::render::table::size;
 
@@ -32,10 +32,9 @@ pub struct First {
 /// # Errors
 /// Something was not as told.
 pub async fn install(stage: &mut Stage, narrator: &Narrator, packed: &Packed) -> Outcome<First> {
-    narrator
-        .step("3  Version 1 to everybody below osaka; namba is killed (kill -9) in the middle of its copy")?;
+    narrator.step("3  Version 1 to all six clients; namba is killed (kill -9) in the middle of its copy")?;
     let package = label(packed, "1.0");
-    let job = stage.command(&["install", &package, "--to", "below:osaka"]).await?;
+    let job = install_everywhere(stage, &package).await?;
     let cut_bytes = cut(stage, narrator, packed).await?;
     all_done(stage, narrator, &job).await?;
     for client in early() {

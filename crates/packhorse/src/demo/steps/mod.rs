@@ -12,7 +12,7 @@ use std::path::Path;
 
 use packhorse_wire::admin::JobView;
 
-use super::cast::Client;
+use super::cast::{CLIENTS, Client};
 use super::narrator::Narrator;
 use super::stage::Stage;
 use crate::failure::{Failure, Outcome};
@@ -73,6 +73,13 @@ fn check_installed(stage: &Stage, client: Client, folder: &Path) -> Outcome {
         check(installed == packaged, || format!("{} has the right {name}", client.name))?;
     }
     Ok(())
+}
+
+/// Makes the job that installs `package` on all clients; answers its number.
+async fn install_everywhere(stage: &Stage, package: &str) -> Outcome<String> {
+    let mut args = vec!["install", package, "--to"];
+    args.extend(CLIENTS.iter().map(|client| client.name));
+    stage.command(&args).await
 }
 
 /// What packages are called in the demo.
