@@ -13,6 +13,7 @@ use std::path::Path;
 use packhorse_wire::admin::JobView;
 
 use super::cast::{CLIENTS, Client};
+use super::ledger::Ledger;
 use super::narrator::Narrator;
 use super::stage::Stage;
 use crate::failure::{Failure, Outcome};
@@ -46,6 +47,11 @@ fn check_bytes(what: &str, bytes: u64, least: u64, most: u64) -> Outcome {
     check((least..=most).contains(&bytes), || {
         format!("{what}: {} ({bytes} B), expected {} to {}", size(bytes), size(least), size(most))
     })
+}
+
+/// The ledger, once what was waited for is in it; until then what is in it is told.
+fn counted(ledger: Ledger, complete: bool) -> Outcome<Option<Ledger>> {
+    if complete { Ok(Some(ledger)) } else { Err(Failure::new(ledger.line())) }
 }
 
 /// The states of a job's lines, by host.
