@@ -168,9 +168,13 @@ impl System {
         self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Trusts a newer document.
+    /// Trusts a newer document. An older one than is known changes nothing: two that were written one after the other may
+    /// come here in turn.
     pub fn set_trust(&self, trust: Trust) {
-        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        let mut slot = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+        if trust.doc().version > slot.doc().version {
+            *slot = Arc::new(trust);
+        }
     }
 
     /// The delegations it knows.
