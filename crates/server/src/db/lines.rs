@@ -13,7 +13,7 @@ use super::hosts::HostRow;
 use super::jobs::JobRow;
 use super::{DbError, meta};
 
-/// Columns that [`line`] reads.
+/// Columns that [`line()`] reads.
 pub const COLUMNS: &str =
     "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome";
 /// Most bytes of a stored reason or outcome.
