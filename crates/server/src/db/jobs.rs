@@ -98,6 +98,7 @@ pub fn take(
     let places: Vec<Place> = fleet.hosts().iter().map(|host| fleet.place(host)).collect();
     let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, &places);
     let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
+    lines::at_relay(tx, row, now)?;
     if incoming.job.intent == Intent::Cancelled {
         lines::judge_job(tx, row, Verdict::Cancelled, now)?;
     } else {

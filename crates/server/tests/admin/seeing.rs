@@ -138,6 +138,12 @@ async fn relays_show_what_they_keep_and_who_needs_it() {
     fleet(&top).await;
     top.system.db.write(Sql(OSAKA_KEEPS_IT)).await.unwrap();
     top.done("/admin/v1/jobs", &install(&["below:osaka"])).await;
+    let counts = &top.get("/admin/v1/jobs/1").await["counts"];
+    assert_eq!(
+        *counts,
+        json!({"at_relay": 2, "waiting": 1}),
+        "what calls osaka finds it there; pc3 calls namba"
+    );
     let shown = top.get("/admin/v1/relays/osaka").await;
     assert_eq!(
         shown,
