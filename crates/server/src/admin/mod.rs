@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `auth`, `error`, `request` | who may ask; refusals; reading requests |
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
-//! | `tokens`, `cabinets`, `uploads`, `packages` | what comes in |
+//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages` | what comes in |
 //! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
@@ -32,6 +32,7 @@ mod request;
 mod sentence;
 mod tokens;
 mod uploads;
+mod verified;
 mod wish;
 
 use std::sync::Arc;

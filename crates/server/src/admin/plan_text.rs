@@ -9,7 +9,7 @@ use super::plan::{Drafted, RelayPlan};
 
 /// Width of the first column of lines.
 const COLUMN: usize = 44;
-/// Relays named in a hint.
+/// Relays named in one row.
 const NAMES_SHOWN: usize = 3;
 
 /// The whole plan.
@@ -28,7 +28,8 @@ fn head(draft: &Drafted, view: &PlanView) -> String {
     let what =
         format!("{} {} to {}", draft.wish.job_type.as_str(), view.packages.join(" "), view.to.join(" "));
     let outside = view.hosts - view.within;
-    format!("{what:<COLUMN$}  {}: {} in, {outside} out", count(view.hosts, "host"), view.within)
+    // As wide as the label and the first column of the rows below.
+    format!("{what:<52}  {}: {} in, {outside} out", count(view.hosts, "host"), view.within)
 }
 
 fn out(view: &PlanView) -> Option<String> {
@@ -95,11 +96,19 @@ fn room(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> String {
     if !short.is_empty() {
         return format!("  room  {}", short.join(" · "));
     }
-    let untold = receiving.iter().filter(|plan| !draft.free_bytes.contains_key(&plan.row)).count();
-    match untold {
-        0 => "  room  all relays have room for it".to_owned(),
-        n => format!("  room  {} did not tell their room yet", count(n as u64, "relay")),
+    let untold = receiving.iter().filter(|plan| !draft.free_bytes.contains_key(&plan.row));
+    let untold: Vec<&str> =
+        untold.filter_map(|plan| around.host(plan.row)).map(|relay| relay.name.as_str()).collect();
+    match untold.as_slice() {
+        [] => "  room  all relays have room for it".to_owned(),
+        names => format!("  room  not told yet by {}", few(names)),
     }
+}
+
+/// The first few names.
+fn few(names: &[&str]) -> String {
+    let more = if names.len() > NAMES_SHOWN { ", …" } else { "" };
+    format!("{}{more}", names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", "))
 }
 
 fn hints(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan], view: &PlanView) -> Vec<String> {
@@ -114,9 +123,7 @@ fn hints(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan], view: &Plan
         .map(|relay| relay.name.as_str())
         .collect();
     if !off.is_empty() {
-        let more = if off.len() > NAMES_SHOWN { ", …" } else { "" };
-        let names = off.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", ");
-        hints.push(format!("off now: {names}{more}; what is behind begins when they are back"));
+        hints.push(format!("off now: {}; what is behind begins when they are back", few(&off)));
     }
     let away = draft.within().filter_map(|row| around.host(row));
     let away = away.filter(|host| !around.present(host).online).count() as u64;
