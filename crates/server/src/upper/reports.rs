@@ -60,10 +60,10 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
         system.db.read(move |connection| outbox::after(connection, after, REPORTS_MAX)).await?;
     let soft =
         Soft { presence: system.presence.take_changed(now()), progress: system.presence.take_progress() };
-    if reports.is_empty() && soft.presence.is_empty() && soft.progress.is_empty() {
+    if through == after && soft.presence.is_empty() && soft.progress.is_empty() {
         return Ok(false);
     }
-    let only_soft = reports.is_empty();
+    let only_soft = through == after;
     let request = ReportsRequest {
         v: PROTOCOL,
         run: upper.run,
