@@ -74,7 +74,9 @@ pub fn after(
         through = n;
         match from_cbor_limited(&body, REPORT_BYTES) {
             Ok(report) => reports.push((n, report)),
-            Err(error) => tracing::error!(n, %error, "a report in the outbox cannot be read and is passed over"),
+            Err(error) => {
+                tracing::error!(n, %error, "a report in the outbox cannot be read and is passed over")
+            }
         }
     }
     Ok((reports, through))

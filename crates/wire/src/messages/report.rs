@@ -371,7 +371,11 @@ impl TryFrom<&ReportMsg> for Report {
     fn try_from(msg: &ReportMsg) -> Result<Report, BadReport> {
         let body = match &msg.body {
             BodyMsg::Line { job, package, attempt, event } => Body::Line(LineReport {
-                job: JobKey { issuer: head(&job.issuer, NAME_BYTES_MAX), epoch: job.epoch, number: job.number },
+                job: JobKey {
+                    issuer: head(&job.issuer, NAME_BYTES_MAX),
+                    epoch: job.epoch,
+                    number: job.number,
+                },
                 package: PackageId(package.0),
                 attempt: *attempt,
                 event: event.to_event(msg.no)?,
