@@ -88,7 +88,13 @@ pub fn take(
     match gate(known.map(|(_, revision)| revision), incoming.job.revision) {
         Gate::Older => return Ok(Taken::Older),
         // The same revision with proofs that were not there: a host was moved here, or this relay was replaced.
-        Gate::Known if incoming.proofs.is_empty() => return Ok(Taken::Known),
+        Gate::Known if incoming.proofs.is_empty() => {
+            // A higher system that was replaced knows the capabilities no more that it gave before.
+            if let Some((row, _)) = known {
+                store_packages(tx, row, incoming)?;
+            }
+            return Ok(Taken::Known);
+        }
         Gate::Known | Gate::Take => {}
     }
     let row = store(tx, incoming)?;
