@@ -8,7 +8,7 @@ use packhorse_domain::ids::Incarnation;
 use packhorse_domain::job::Proof;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::Receipt;
-use packhorse_wire::messages::{CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL};
+use packhorse_wire::messages::{CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL, RESPONSE_BYTES_MAX};
 use packhorse_wire::net::LinkError;
 use packhorse_wire::trust::Distrust;
 
@@ -58,7 +58,9 @@ async fn ask(system: &Arc<System>) -> Result<(), FeedError> {
         hold_secs: HOLD_SECS,
     };
     let patience = Duration::from_secs(u64::from(HOLD_SECS) + 20);
-    let response: FeedResponse = upper.link().call(FEED, &request, patience).await?;
+    // A job for very many hosts carries all their ids in one order.
+    let response: FeedResponse =
+        upper.link().call_up_to(RESPONSE_BYTES_MAX, FEED, &request, patience).await?;
     meet(system, &response).await?;
     let complete = !response.more;
     let batch = Batch {
