@@ -128,10 +128,10 @@ fn start(
 /// after each try: those that come may not wait for one that never does.
 async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semaphore>) {
     let package = wanted.package;
-    let mut failures = 0;
+    let (mut failures, mut held) = (0, None);
     loop {
         let Ok(permit) = permits.acquire().await else { return };
-        let outcome = try_once(system, &wanted).await;
+        let outcome = try_once(system, &wanted, &mut held).await;
         drop(permit);
         let Err(error) = outcome else { return };
         tracing::warn!(%package, %error, "not taken in; tried again");
@@ -154,7 +154,12 @@ async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semapho
     }
 }
 
-async fn try_once(system: &Arc<System>, wanted: &Wanted) -> Result<(), CopyError> {
+/// `held` keeps the intake between tries: what is staged is not verified anew each time, and who reads it goes on.
+async fn try_once(
+    system: &Arc<System>,
+    wanted: &Wanted,
+    held: &mut Option<Arc<Intake>>,
+) -> Result<(), CopyError> {
     let Some(upper) = &system.upper else { return Ok(()) };
     let store = system.store.clone();
     let package = wanted.package;
@@ -166,6 +171,7 @@ async fn try_once(system: &Arc<System>, wanted: &Wanted) -> Result<(), CopyError
     let manifest = verified(system, wanted, &envelope)?;
     let store = system.store.clone();
     let intake = tokio::task::spawn_blocking(move || store.begin(&envelope, &manifest)).await??;
+    *held = Some(intake.clone());
     fill(system, upper.link(), wanted, &intake).await?;
     let finishing = intake.clone();
     tokio::task::spawn_blocking(move || finishing.finish()).await??;

@@ -491,3 +491,45 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
     );
     Ok(connection.prepare_cached(&sql)?.query_row([package.0], |row| row.get::<_, i64>(0))? as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_domain::ids::PackageLabel;
+    use packhorse_domain::job::{JobPackage, JobType, Round};
+
+    use super::*;
+    use crate::db::copies;
+
+    #[test]
+    fn a_known_revision_brings_the_capability_of_a_replaced_higher_system() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::db::schema::migrate(&connection).unwrap();
+        let package = PackageId([7; 32]);
+        let label =
+            PackageLabel { cabinet: "main".into(), name: "p".into(), version: "1".into(), generation: 1 };
+        let job = Job {
+            key: JobKey::server(1, 1),
+            revision: 1,
+            job_type: JobType::Install,
+            created: Time(0),
+            packages: vec![JobPackage { id: package, label, keep_until: Time(9) }],
+            rounds: vec![Round { attempt: 1, ordered: Time(0), to: vec![Clause::All { relays: false }] }],
+            at: None,
+            until: Time(9),
+            allow_downgrade: false,
+            intent: Intent::Open,
+        };
+        for capability in [vec![1], vec![2]] {
+            let incoming = Incoming {
+                job: job.clone(),
+                envelope: vec![0],
+                proofs: Vec::new(),
+                ended: Vec::new(),
+                copies: vec![(package, 5, capability.clone())],
+                asked: "[]".to_owned(),
+            };
+            take(&connection, &incoming, &Capabilities::new(b"own"), Time(1)).unwrap();
+            assert_eq!(copies::source(&connection, &package).unwrap().unwrap().capability, capability);
+        }
+    }
+}

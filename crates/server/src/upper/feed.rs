@@ -8,7 +8,9 @@ use packhorse_domain::ids::Incarnation;
 use packhorse_domain::job::Proof;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::Receipt;
-use packhorse_wire::messages::{CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL, RESPONSE_BYTES_MAX};
+use packhorse_wire::messages::{
+    CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL, RESPONSE_BYTES_MAX,
+};
 use packhorse_wire::net::LinkError;
 use packhorse_wire::trust::Distrust;
 
