@@ -20,7 +20,7 @@ use crate::capability::Capabilities;
 
 /// An order that was judged.
 pub enum Judged {
-    /// A newer trust document.
+    /// The newest trust document.
     Trust(Vec<u8>),
     /// Where this relay stands.
     OwnPlace(Place, Vec<u8>),
@@ -105,6 +105,9 @@ impl TakeOrders {
     fn take(&self, tx: &Connection, order: &Judged, taken: &mut TakenOrders) -> Result<(), DbError> {
         match order {
             Judged::Trust(envelope) => {
+                if meta::bytes(tx, "trust")?.as_ref() == Some(envelope) {
+                    return Ok(());
+                }
                 meta::set(tx, "trust", envelope)?;
                 let order = Order::Trust(ByteBuf::from(envelope.clone()));
                 taken.lowers.extend(for_everybody(tx, &order)?);

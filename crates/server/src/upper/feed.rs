@@ -158,8 +158,15 @@ fn trust(system: &System, envelope: &[u8]) -> Judged {
             system.set_trust(next);
             judged
         }
-        // A feed made anew begins with the document that is known already.
-        Err(Distrust::OlderTrust { offered, known }) if offered == known => Judged::Nothing,
+        // A feed made anew begins with the document that is known already. It may be known and not stored, if storing
+        // failed the last time: that is looked at where it is stored.
+        Err(Distrust::OlderTrust { offered, known }) if offered == known => {
+            if system.trust().envelope() == envelope {
+                Judged::Trust(envelope.to_vec())
+            } else {
+                Judged::Nothing
+            }
+        }
         Err(error) => refused("trust", &error.to_string()),
     }
 }
