@@ -143,7 +143,7 @@ CREATE TABLE lines (
 CREATE INDEX lines_host ON lines (host);
 CREATE INDEX lines_change ON lines (job, change);
 
--- Every report that was new here, at the managing server: the history.
+-- Every report that was new here but for counters, at the managing server: the history.
 CREATE TABLE history (
   origin BLOB NOT NULL,
   incarnation INTEGER NOT NULL,
