@@ -417,3 +417,55 @@ pub fn private_folder(path: &Path) -> Result<(), EnrollError> {
     fs::create_dir_all(path).map_err(file_error(path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(file_error(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::pki::{Ca, HOST_LIFETIME, Usage, new_id};
+
+    fn certified(ca: &Ca, name: &str, id: &str, generation: u64) -> HostIdentity {
+        let key = HostKey::generate().unwrap();
+        let identity =
+            CertIdentity { role: Role::Client, id: id.to_owned(), name: name.to_owned(), generation };
+        let csr = key.csr_pem(name).unwrap();
+        let issued = ca.issue(&csr, &identity, &Usage::Client, Timestamp::now(), HOST_LIFETIME).unwrap();
+        let higher = Higher {
+            url: "https://hq:8440".into(),
+            role: Role::Server,
+            id: new_id().unwrap(),
+            name: "hq".into(),
+        };
+        HostIdentity {
+            name: name.to_owned(),
+            id: id.parse().unwrap(),
+            role: HostRole::Client,
+            addresses: Vec::new(),
+            higher,
+            key: Arc::new(key),
+            chain_pem: issued.chain_pem,
+            ca: ca.cert().clone(),
+        }
+    }
+
+    #[test]
+    fn renewals_that_were_cut_off_leave_a_pair_that_fits() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = IdentityFolder::at(data.path());
+        let ca = Ca::create("test", Timestamp::now()).unwrap();
+        let id = new_id().unwrap();
+        let first = certified(&ca, "pc1", &id, 1);
+        folder.save_keys(&first).unwrap();
+        // Twice in a row the machine stops after the key and before the certificate.
+        for generation in [2, 3] {
+            folder.save_keys(&certified(&ca, "pc1", &id, generation)).unwrap();
+            write_private(&data.path().join("host.pem"), &first.chain_pem).unwrap();
+            let fits = folder.fitting_key(&first.chain_pem, &first.ca).unwrap();
+            assert!(fits.check_chain(&first.chain_pem, &first.ca).is_ok());
+        }
+        let last = certified(&ca, "pc1", &id, 4);
+        folder.save_keys(&last).unwrap();
+        assert!(folder.fitting_key(&last.chain_pem, &last.ca).is_ok());
+    }
+}
