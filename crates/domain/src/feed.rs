@@ -43,8 +43,12 @@ pub fn answer(head: Head, cursor: Option<Cursor>) -> Answer {
         {
             Answer::After { after: n }
         }
-        // A feed of which nothing was ever forgotten can be read from its start by anybody.
+        // A feed of which nothing was ever forgotten can be read from its start by whoever knows nothing of it. Were it made
+        // anew for each such request, two requests on their way at once would take it from each other for ever.
         None if head.pruned == 0 => Answer::After { after: 0 },
+        Some(cursor) if cursor.incarnation != head.incarnation && head.pruned == 0 => {
+            Answer::After { after: 0 }
+        }
         _ => Answer::Rebuild,
     }
 }
@@ -133,6 +137,8 @@ mod tests {
         assert_eq!(answer(head, at(B, 5)), Answer::Rebuild);
         assert_eq!(answer(head, None), Answer::Rebuild);
         assert_eq!(answer(Head { pruned: 0, ..head }, None), Answer::After { after: 0 });
+        assert_eq!(answer(Head { pruned: 0, ..head }, at(B, 5)), Answer::After { after: 0 });
+        assert_eq!(answer(Head { pruned: 0, ..head }, at(A, 8)), Answer::Rebuild);
     }
 
     #[test]

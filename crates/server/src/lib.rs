@@ -29,4 +29,4 @@ pub mod upper;
 
 pub use error::ServerError;
 pub use init::{InitOptions, Initialised, RelayJoinOptions, RelayJoined, init, relay_join};
-pub use run::{relay_url, run_relay, run_server};
+pub use run::{Running, relay_url, run_relay, run_server, start_relay, start_server};

@@ -1,6 +1,7 @@
 //! A managing server or a relay, running.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,23 @@ pub async fn run_server(
     data: &Path,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
+    start_server(data).await?.serve(shutdown).await
+}
+
+/// A system that listens and has yet to answer.
+pub struct Running {
+    system: Arc<System>,
+    tls: ServerTls,
+    router: axum::Router,
+    tasks: JoinSet<()>,
+    listener: TcpListener,
+}
+
+/// Starts a managing server.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("server")?;
     let authority = Authority::load(&folder)?;
@@ -64,7 +82,7 @@ pub async fn run_server(
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
     let router = lower::router(system.clone()).merge(admin::router(system.clone()));
-    listen(system, tls, router, tasks, shutdown).await
+    Running::listen(system, tls, router, tasks).await
 }
 
 /// Runs a relay until `shutdown`. (Its own agent is started beside it by whoever calls this.)
@@ -75,6 +93,14 @@ pub async fn run_relay(
     data: &Path,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
+    start_relay(data).await?.serve(shutdown).await
+}
+
+/// Starts a relay.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("relay")?;
     let identity_folder = IdentityFolder::at(data);
@@ -118,7 +144,7 @@ pub async fn run_relay(
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
     let router = lower::router(system.clone());
-    listen(system, tls, router, tasks, shutdown).await
+    Running::listen(system, tls, router, tasks).await
 }
 
 /// A relay's address, for its own agent.
@@ -152,25 +178,52 @@ fn server_tls(folder: &Folder) -> Result<ServerTls, ServerError> {
     Ok(ServerTls::new(&ca, &identity)?)
 }
 
-async fn listen(
-    system: Arc<System>,
-    tls: ServerTls,
-    router: axum::Router,
-    mut tasks: JoinSet<()>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServerError> {
-    let address = system.config.listen;
-    let listener =
-        TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
-    system.reload_directory().await?;
-    tasks.spawn(duties(system.clone()));
-    tasks.spawn(write_seen(system.clone()));
-    tracing::info!(name = %system.config.name, %address, "listening");
-    serve(listener, tls, router, AcceptLimits::default(), shutdown).await;
-    tasks.shutdown().await;
-    // What was heard last is written down; a failure here loses nothing that matters.
-    let _ = system.db.write(Seen(system.presence.take_unwritten())).await;
-    Ok(())
+impl Running {
+    async fn listen(
+        system: Arc<System>,
+        tls: ServerTls,
+        router: axum::Router,
+        tasks: JoinSet<()>,
+    ) -> Result<Running, ServerError> {
+        let address = system.config.listen;
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
+        system.reload_directory().await?;
+        Ok(Running { system, tls, router, tasks, listener })
+    }
+
+    /// What its parts share.
+    pub fn system(&self) -> &Arc<System> {
+        &self.system
+    }
+
+    /// Where it listens: the port that was given to it if 0 was asked for.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub fn address(&self) -> Result<SocketAddr, ServerError> {
+        let address = self.system.config.listen;
+        self.listener.local_addr().map_err(|error| ServerError::Listen { address, error })
+    }
+
+    /// Answers until `shutdown`.
+    ///
+    /// # Errors
+    /// None at present; a system that listens goes on.
+    pub async fn serve(
+        mut self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let system = self.system;
+        self.tasks.spawn(duties(system.clone()));
+        self.tasks.spawn(write_seen(system.clone()));
+        tracing::info!(name = %system.config.name, address = %system.config.listen, "listening");
+        serve(self.listener, self.tls, self.router, AcceptLimits::default(), shutdown).await;
+        self.tasks.shutdown().await;
+        // What was heard last is written down; a failure here loses nothing that matters.
+        let _ = system.db.write(Seen(system.presence.take_unwritten())).await;
+        Ok(())
+    }
 }
 
 /// Lines whose job's end has come, and have not begun as far as is known here, are missed.

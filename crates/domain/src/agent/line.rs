@@ -125,6 +125,7 @@ impl AgentLine {
             Kind::Intent => {
                 self.stage = Stage::Installing;
                 self.starts += 1;
+                self.reason = None;
             }
             Kind::NotStarted => {
                 self.stage = Stage::Waiting;

@@ -111,6 +111,9 @@ pub enum Input {
     Checked(LineId, Result<(), String>),
     /// What became of an installer that nobody saw end.
     Recovered(LineId, Evidence),
+    /// What lines wait for with this reason may have come: the higher system answers again, another key is trusted. They
+    /// are tried at once.
+    Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
 }
@@ -250,21 +253,27 @@ impl Agent {
             Input::Exited(id, exit) => self.exited(&id, exit, now, chance),
             Input::Checked(id, result) => self.checked(&id, result, now),
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
+            Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
         }
         self.finish(now)
     }
 
-    /// When [`Input::Tick`] is next of use.
+    /// When [`Input::Tick`] is next of use: after a step this is never in the past, or whoever sleeps until then would not
+    /// sleep at all.
     pub fn wakes_at(&self) -> Option<Time> {
-        let open = self.lines.values().filter(|line| !line.stage.is_end() && !line.stage.has_begun());
-        let times = open.flat_map(|line| {
+        let busy = self.lines.values().any(|line| line.stage.is_active());
+        let times = self.lines.values().flat_map(|line| {
             let job = self.jobs.get(&line.id.job).map(|known| &known.job);
-            let start = job.map(|job| line.next_try.max(job.starts()));
-            [start.filter(|_| line.stage == Stage::Waiting), job.map(|job| job.until)].into_iter().flatten()
+            let turn =
+                !busy && line.stage == Stage::Waiting && !matches!(self.before(&line.id), Before::Open);
+            let start = job.filter(|_| turn).map(|job| line.next_try.max(job.starts()));
+            let end = job.filter(|_| line.is_unbegun()).map(|job| job.until);
+            [start, end].into_iter().flatten()
         });
-        let forgets = self.jobs.values().map(|known| forgotten_at(&known.job));
-        times.chain(forgets).min()
+        let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
+        let known = self.jobs.values().filter(|known| over(&known.job.key));
+        times.chain(known.map(|known| forgotten_at(&known.job))).min()
     }
 
     /// The newest revision known of a job: older ones are refused, and known ones need no second look.
@@ -356,9 +365,7 @@ impl Agent {
         let key = known.job.key.clone();
         self.step.writes.push(Write::Job(key.clone(), known.attempt));
         self.open_lines(&known, now);
-        self.jobs.insert(key.clone(), known);
-        self.cancel_unbegun(&key, now);
-        self.supersede(now);
+        self.jobs.insert(key, known);
     }
 
     fn open_lines(&mut self, known: &KnownJob, now: Time) {
@@ -370,11 +377,15 @@ impl Agent {
         }
     }
 
-    fn cancel_unbegun(&mut self, key: &JobKey, now: Time) {
-        if self.jobs.get(key).is_some_and(|known| known.job.intent == Intent::Cancelled) {
-            for id in self.ids(|line| line.id.job == *key && line.is_unbegun()) {
-                self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
-            }
+    /// Ends lines of cancelled jobs that have not begun. After every step, not only when the cancel comes: a line may be
+    /// unbegun again later, when its installer could not be started or a later attempt takes its turn.
+    fn cancel(&mut self, now: Time) {
+        let cancelled = |line: &AgentLine| {
+            let known = self.jobs.get(&line.id.job);
+            line.is_unbegun() && known.is_some_and(|known| known.job.intent == Intent::Cancelled)
+        };
+        for id in self.ids(cancelled) {
+            self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
         }
     }
 
@@ -468,6 +479,8 @@ impl Agent {
         };
         line.stage = Stage::Installing;
         line.starts += 1;
+        // What it waited for is over: should it wait for the same again, that is news to whoever was told that it began.
+        line.reason = None;
         self.journal(id, Kind::Intent, now);
         self.step.effects.push(Effect::Install(id.clone()));
     }
@@ -541,6 +554,13 @@ impl Agent {
         }
     }
 
+    fn cleared(&mut self, code: Code, now: Time) {
+        let waits = |line: &AgentLine| line.reason.as_ref().is_some_and(|reason| reason.code() == code);
+        for line in self.lines.values_mut().filter(|line| line.stage == Stage::Waiting && waits(line)) {
+            line.next_try = line.next_try.min(now);
+        }
+    }
+
     fn receipt(&mut self, receipt: Receipt) {
         let mine = receipt.origin == self.me && receipt.incarnation == self.incarnation;
         if mine && receipt.upto > self.base && receipt.upto <= self.reported {
@@ -552,6 +572,8 @@ impl Agent {
     // ---- common ends of every step ----------------------------------------------------------------------------------
 
     fn finish(&mut self, now: Time) -> Step {
+        self.cancel(now);
+        self.supersede(now);
         self.miss(now);
         self.forget(now);
         self.start_next(now);

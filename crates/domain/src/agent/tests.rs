@@ -164,6 +164,17 @@ fn trouble_waits_with_growing_pauses_and_ends_as_missed() {
 }
 
 #[test]
+fn what_was_cleared_is_tried_at_once() {
+    let mut agent = agent();
+    agent.step(order(&job(1, all())), NOW, 0);
+    let trouble = Trouble { code: Code::Network, system: "osaka".into(), text: "refused".into() };
+    agent.step(Input::Probed(id(1), Err(trouble)), NOW, 0);
+    assert_eq!(agent.step(Input::Cleared(Code::NotTrusted), NOW, 0), Step::default());
+    let step = agent.step(Input::Cleared(Code::Network), NOW, 0);
+    assert_eq!(step.effects, vec![Effect::Probe(id(1))]);
+}
+
+#[test]
 fn cancel_wins_until_intent_is_durable() {
     let mut agent_a = agent();
     let mut cancelled = job(1, all());
@@ -179,6 +190,23 @@ fn cancel_wins_until_intent_is_durable() {
     assert_eq!(ends(&agent_b.step(order(&cancelled), NOW, 0)), vec![]);
     agent_b.step(Input::Exited(id(1), exit(true, 0)), NOW, 0);
     assert_eq!(ends(&agent_b.step(Input::Checked(id(1), Ok(())), NOW, 0)), vec![State::Done]);
+}
+
+#[test]
+fn whoever_heard_that_it_began_hears_each_time_that_it_waits_again() {
+    let mut agent = agent();
+    to_install(&mut agent, &job(1, all()));
+    let lock = || Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    let mut step = agent.step(Input::NotStarted(id(1), lock()), NOW, 0);
+    for _ in 0..3 {
+        assert!(matches!(Agent::events(&step)[..], [LineEvent::Waits(_)]));
+        let later = agent.wakes_at().unwrap();
+        agent.step(Input::Tick, later, 0);
+        agent.step(Input::Probed(id(1), Ok(Found::Other)), later, 0);
+        let begun = agent.step(Input::Obtained(id(1), Ok(())), later, 0);
+        assert_eq!(Agent::events(&begun), vec![LineEvent::Begun]);
+        step = agent.step(Input::NotStarted(id(1), lock()), later, 0);
+    }
 }
 
 #[test]
@@ -292,4 +320,52 @@ fn nothing_starts_before_its_time() {
     assert_eq!(agent.step(order(&later), NOW, 0).effects, vec![]);
     assert_eq!(agent.wakes_at(), later.at);
     assert_eq!(agent.step(Input::Tick, NOW.plus_secs(100), 0).effects, vec![Effect::Probe(id(1))]);
+}
+
+#[test]
+fn a_line_that_waits_for_its_turn_wakes_nobody() {
+    let mut agent = agent();
+    let mut two = job(1, all());
+    two.packages.push(package(2));
+    agent.step(order(&two), NOW, 0);
+    assert_eq!(agent.wakes_at(), Some(two.until), "one is at work, the other behind it");
+    let trouble = Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    agent.step(Input::Probed(id(1), Err(trouble)), NOW, 0);
+    let next_try = agent.lines().next().unwrap().next_try;
+    assert_eq!(agent.wakes_at(), Some(next_try), "not when the one behind it might");
+}
+
+#[test]
+fn a_begun_line_is_not_woken_for_its_jobs_end() {
+    let mut agent = agent();
+    let mut short = job(1, all());
+    short.until = NOW.plus_secs(60);
+    to_install(&mut agent, &short);
+    agent.step(Input::Exited(id(1), exit(false, 1)), short.until, 0);
+    assert!(agent.wakes_at().unwrap() > short.until);
+}
+
+#[test]
+fn a_cancel_holds_for_what_is_unbegun_again() {
+    let mut agent = agent();
+    let mut cancelled = job(1, all());
+    to_install(&mut agent, &cancelled);
+    (cancelled.revision, cancelled.intent) = (2, Intent::Cancelled);
+    assert_eq!(ends(&agent.step(order(&cancelled), NOW, 0)), vec![]);
+    let held = Trouble { code: Code::Lock, system: "pc1".into(), text: "held".into() };
+    let step = agent.step(Input::NotStarted(id(1), held), NOW, 0);
+    assert_eq!(ends(&step), vec![State::Cancelled]);
+}
+
+#[test]
+fn a_cancel_holds_for_the_attempt_that_comes_after_a_begun_one() {
+    let mut agent = agent();
+    let mut job = job(1, all());
+    to_install(&mut agent, &job);
+    job.rounds.push(Round { attempt: 2, ordered: Time(9), to: all() });
+    (job.revision, job.intent) = (2, Intent::Cancelled);
+    agent.step(order(&job), NOW, 0);
+    let step = agent.step(Input::Exited(id(1), exit(false, 0)), NOW, 0);
+    assert_eq!(ends(&step), vec![State::Failed, State::Cancelled]);
+    assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Probe(_))));
 }

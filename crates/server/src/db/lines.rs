@@ -197,7 +197,7 @@ pub fn judge_job(tx: &Connection, job: JobRow, verdict: Verdict, now: Time) -> R
 }
 
 /// The verdict over lines of older jobs of the same issuer whose package (same cabinet and name) a newer job brings to the
-/// same host.
+/// same host. (A retry of an older job may also supersede; that the host says itself.)
 ///
 /// # Errors
 /// The database's.
@@ -210,7 +210,7 @@ pub fn supersede(tx: &Connection, newer: JobRow, now: Time) -> Result<u64, DbErr
              SELECT p.job, p.place FROM job_packages p JOIN jobs j ON j.row = p.job
              JOIN job_packages mine ON mine.job = ?1 AND mine.cabinet = p.cabinet AND mine.name = p.name
              JOIN jobs me ON me.row = ?1 AND me.issuer = j.issuer AND me.job_type = j.job_type
-             WHERE j.row <> ?1 AND j.until > ?2)
+             WHERE j.created < me.created AND j.until > ?2)
            AND host IN (SELECT host FROM lines WHERE job = ?1)",
         unbegun_words()
     );

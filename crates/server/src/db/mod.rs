@@ -19,6 +19,7 @@ pub mod reports;
 mod schema;
 pub mod tokens;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,8 +39,10 @@ const QUEUE_MAX: usize = 4096;
 /// Read-only connections.
 const READERS: usize = 4;
 
-/// Statements executed by this process since its start: "a job of 2,000 hosts needs as many as one of 10" is counted here.
-pub static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Statements this thread has executed: the writer has a thread of its own.
+    static STATEMENTS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Why the database did not answer.
 #[derive(Debug, Error)]
@@ -109,6 +112,7 @@ type Finish = Box<dyn FnOnce(bool) + Send>;
 #[derive(Clone)]
 pub struct Db {
     writer: mpsc::Sender<Boxed>,
+    written: Arc<AtomicU64>,
     readers: Arc<Readers>,
 }
 
@@ -133,12 +137,14 @@ impl Db {
         count_statements(&mut connection);
         let readers = (0..READERS).map(|_| reader(path)).collect::<Result<Vec<_>, _>>()?;
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let written = Arc::new(AtomicU64::new(0));
+        let counter = written.clone();
         thread::Builder::new()
             .name("db-writer".to_owned())
-            .spawn(move || write_all(&connection, receiver))
+            .spawn(move || write_all(&connection, receiver, &counter))
             .map_err(DbError::internal)?;
         let readers = Arc::new(Readers { idle: Mutex::new(readers), permits: Semaphore::new(READERS) });
-        Ok(Db { writer: sender, readers })
+        Ok(Db { writer: sender, written, readers })
     }
 
     /// Does a command and answers after it is durable.
@@ -156,6 +162,11 @@ impl Db {
         });
         self.writer.send(boxed).await.map_err(|_| DbError::Closed)?;
         receiver.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Statements the writer has executed: "a job of 2,000 hosts needs as many as one of 10" is counted here.
+    pub fn statements_written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Reads on one of the read-only connections.
@@ -201,7 +212,7 @@ fn count_statements(connection: &mut Connection) {
 }
 
 fn count(_: TraceEvent<'_>) {
-    STATEMENTS.fetch_add(1, Ordering::Relaxed);
+    STATEMENTS.set(STATEMENTS.get() + 1);
 }
 
 fn savepoint<T>(tx: &Connection, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
@@ -215,7 +226,7 @@ fn savepoint<T>(tx: &Connection, work: impl FnOnce(&Connection) -> Result<T, DbE
 }
 
 /// The writer: what has come together goes into one transaction.
-fn write_all(connection: &Connection, mut queue: mpsc::Receiver<Boxed>) {
+fn write_all(connection: &Connection, mut queue: mpsc::Receiver<Boxed>, written: &AtomicU64) {
     while let Some(first) = queue.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP_MAX {
@@ -224,11 +235,11 @@ fn write_all(connection: &Connection, mut queue: mpsc::Receiver<Boxed>) {
                 Err(_) => break,
             }
         }
-        write_group(connection, group);
+        write_group(connection, group, written);
     }
 }
 
-fn write_group(connection: &Connection, group: Vec<Boxed>) {
+fn write_group(connection: &Connection, group: Vec<Boxed>, written: &AtomicU64) {
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
         tracing::error!(%error, "the database does not begin a transaction");
         return;
@@ -242,6 +253,7 @@ fn write_group(connection: &Connection, group: Vec<Boxed>) {
             false
         }
     };
+    written.store(STATEMENTS.get(), Ordering::Relaxed);
     for finish in finishes {
         finish(committed);
     }

@@ -1,4 +1,4 @@
-//! The user's socket: asking the agent of this machine.
+//! Asking the agent of this machine.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use packhorse_wire::local::{LINE_BYTES_MAX, LocalRequest, LocalResponse};
 
+use super::short;
 use crate::ClientError;
 
 /// How long the agent may take to answer. `Sync` waits for the higher system, connecting included.
@@ -19,7 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 pub fn ask(socket: &Path, request: &LocalRequest) -> Result<LocalResponse, ClientError> {
     let away = |error| ClientError::NoAgent { path: socket.to_owned(), error };
     let odd = |why: String| ClientError::Answer { path: socket.to_owned(), why };
-    let mut stream = UnixStream::connect(socket).map_err(away)?;
+    let (path, _folder) = short(socket).map_err(away)?;
+    let mut stream = UnixStream::connect(path).map_err(away)?;
     let mut line = serde_json::to_string(request).map_err(|error| odd(error.to_string()))?;
     line.push('\n');
     let answer = talk(&mut stream, &line).map_err(away)?;

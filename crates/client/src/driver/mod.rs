@@ -1,0 +1,269 @@
+//! The one task that owns the machine: an input, its writes in one transaction, then its effects.
+
+mod effects;
+mod orders;
+mod status;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Write};
+use packhorse_domain::feed::Cursor;
+use packhorse_domain::ids::PackageId;
+use packhorse_domain::outbox::Hop;
+use packhorse_domain::time::Time;
+use packhorse_wire::local::LocalStatus;
+use packhorse_wire::messages::{CopyHint, FeedResponse};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use crate::ClientError;
+use crate::clock::chance;
+use crate::control::{Contact, pause};
+use crate::executor::Tools;
+use crate::judge::{Judge, Refused};
+use crate::store::{Alarm, Commit, Kept};
+
+/// Most alarms of one life of the state: a relay that lies cannot fill the disk.
+const ALARMS_MAX: usize = 1000;
+/// Longest sentence of an alarm, in bytes.
+const ALARM_BYTES_MAX: usize = 1000;
+/// How long at most until time is looked at again: the clock may have been corrected.
+const TICK_MAX: Duration = Duration::from_secs(30);
+/// How long at least after a look that changed nothing.
+const TICK_MIN: Duration = Duration::from_millis(500);
+
+/// What reaches the driver.
+pub(crate) enum Event {
+    /// An effect is done.
+    Answer {
+        /// Of which generation of its line's effects.
+        generation: u64,
+        /// Which line.
+        line: LineId,
+        /// What happened.
+        input: Box<Option<Input>>,
+    },
+    /// How far the feed is stored.
+    Cursor(oneshot::Sender<Option<Cursor>>),
+    /// Orders from above; answered when they are stored.
+    Feed {
+        /// The answer of the higher system.
+        response: Box<FeedResponse>,
+        /// How many were new, or why none was taken.
+        done: oneshot::Sender<Result<u64, String>>,
+    },
+    /// How far the outbox is stored above; answered when that is noted.
+    Stored {
+        /// So far.
+        hop: Hop,
+        /// Noted.
+        done: oneshot::Sender<()>,
+    },
+    /// What a user asks.
+    Status(oneshot::Sender<LocalStatus>),
+}
+
+/// What an agent is made of, apart from the machine.
+pub(crate) struct Parts {
+    /// What effects are done with.
+    pub tools: Arc<Tools>,
+    /// What was found in the database.
+    pub kept: Kept,
+    /// Whom it trusts.
+    pub judge: Judge,
+    /// `client` or `relay`.
+    pub role: &'static str,
+    /// How the connection is.
+    pub contact: watch::Sender<Contact>,
+    /// The certificate's end.
+    pub until: watch::Receiver<Option<jiff::Timestamp>>,
+    /// Wakes whoever sends reports.
+    pub wake: Arc<Notify>,
+    /// Where answers of effects are sent.
+    pub events: mpsc::Sender<Event>,
+}
+
+/// The driver.
+pub(crate) struct Driver {
+    agent: Agent,
+    tools: Arc<Tools>,
+    judge: Judge,
+    role: &'static str,
+    cursor: Option<Cursor>,
+    hints: HashMap<PackageId, CopyHint>,
+    told: BTreeSet<(String, String)>,
+    running: HashMap<LineId, effects::Running>,
+    generation: u64,
+    tasks: JoinSet<()>,
+    contact: watch::Sender<Contact>,
+    until: watch::Receiver<Option<jiff::Timestamp>>,
+    wake: Arc<Notify>,
+    events: mpsc::Sender<Event>,
+    idle: bool,
+}
+
+impl Driver {
+    /// An agent as it was left.
+    pub fn restore(parts: Parts) -> Driver {
+        let Parts { tools, kept, judge, role, contact, until, wake, events } = parts;
+        let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.order)).collect();
+        let known = kept.jobs.into_iter().map(|job| job.known).collect();
+        let mut agent =
+            Agent::restore(tools.me, &tools.name, kept.incarnation, known, kept.base, &kept.entries);
+        agent.numbered(kept.newest_alarm);
+        contact.send_modify(|contact| contact.hop = kept.hop);
+        Driver {
+            agent,
+            tools,
+            judge,
+            role,
+            cursor: kept.cursor,
+            hints,
+            told: kept.told.into_iter().collect(),
+            running: HashMap::new(),
+            generation: 0,
+            tasks: JoinSet::new(),
+            contact,
+            until,
+            wake,
+            events,
+            idle: false,
+        }
+    }
+
+    /// The packages that somebody waits for.
+    pub fn wanted(&self) -> Vec<PackageId> {
+        self.agent.lines().filter(|line| !line.stage.is_end()).map(|line| line.id.package).collect()
+    }
+
+    /// Works until nobody can reach it any more.
+    ///
+    /// # Errors
+    /// The database's thread is gone, which never should be.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), ClientError> {
+        let now = self.tools.clock.now();
+        let step = self.agent.resume(now);
+        self.apply(step, Commit::default()).await?;
+        // What was reported and never sent.
+        self.wake.notify_one();
+        loop {
+            tokio::select! {
+                event = inbox.recv() => match event {
+                    Some(event) => self.event(event).await?,
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep(self.rest()) => self.input(Input::Tick).await?,
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+            }
+        }
+    }
+
+    /// How long until time itself is an input.
+    fn rest(&self) -> Duration {
+        let rest = self.agent.wakes_at().map_or(TICK_MAX, |at| self.tools.clock.until(at)).min(TICK_MAX);
+        // A line whose time has come and that waits for another one would have it look without end.
+        if self.idle { rest.max(TICK_MIN) } else { rest }
+    }
+
+    async fn event(&mut self, event: Event) -> Result<(), ClientError> {
+        match event {
+            Event::Answer { generation, line, input } => {
+                let current = self.running.get(&line).is_some_and(|running| running.generation == generation);
+                if current {
+                    self.running.remove(&line);
+                }
+                match *input {
+                    Some(input) if current => self.input(input).await,
+                    _ => Ok(()),
+                }
+            }
+            // Whoever asked may have gone.
+            Event::Cursor(answer) => {
+                let _ = answer.send(self.cursor);
+                Ok(())
+            }
+            Event::Feed { response, done } => {
+                let outcome = self.feed(*response).await?;
+                let _ = done.send(outcome);
+                Ok(())
+            }
+            Event::Stored { hop, done } => {
+                self.commit(Commit { hop: Some(hop), ..Commit::default() }).await?;
+                self.contact.send_modify(|contact| contact.hop = Some(hop));
+                let _ = done.send(());
+                Ok(())
+            }
+            Event::Status(answer) => {
+                let status = self.status().await;
+                let _ = answer.send(status);
+                Ok(())
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input) -> Result<(), ClientError> {
+        let now = self.tools.clock.now();
+        let step = self.agent.step(input, now, chance());
+        self.apply(step, Commit { at: now, ..Commit::default() }).await
+    }
+
+    /// First the writes, then the effects.
+    async fn apply(&mut self, step: Step, mut commit: Commit) -> Result<(), ClientError> {
+        self.idle = step.writes.is_empty() && step.effects.is_empty();
+        let Step { writes, mut effects } = step;
+        effects.extend(ended(&writes, &effects));
+        commit.writes = writes;
+        self.commit(commit).await?;
+        for effect in effects {
+            self.start(effect);
+        }
+        Ok(())
+    }
+
+    /// Stores a commit, however long the disk refuses: the machine has moved on and waits for it.
+    async fn commit(&mut self, commit: Commit) -> Result<(), ClientError> {
+        if commit.is_empty() {
+            return Ok(());
+        }
+        let commit = Arc::new(commit);
+        let mut failures = 0;
+        loop {
+            let storing = Arc::clone(&commit);
+            match self.tools.db.run(move |connection| storing.store(connection)).await {
+                Ok(()) => return Ok(()),
+                Err(error @ ClientError::Ended(_)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "state could not be stored; tried again");
+                    tokio::time::sleep(pause(failures + 2)).await;
+                    failures += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes in that something was refused: told upwards once, and logged.
+    fn alarm(&mut self, commit: &mut Commit, refused: Refused, now: Time) {
+        let Refused { code, what, text } = refused;
+        let key = (code.to_owned(), what.clone());
+        if self.told.len() >= ALARMS_MAX || !self.told.insert(key) {
+            tracing::debug!(code, what, text, "refused, and told before");
+            return;
+        }
+        tracing::warn!(code, what, text, "refused");
+        let text = text.chars().take(ALARM_BYTES_MAX / 4).collect();
+        commit.alarms.push(Alarm { report: self.agent.number(), at: now, code, what, text });
+    }
+}
+
+/// What was staged for a line that ended is forgotten, whatever it was waiting for.
+fn ended(writes: &[Write], effects: &[Effect]) -> Vec<Effect> {
+    let ends = writes.iter().filter_map(|write| match write {
+        Write::Journal(entry) if matches!(entry.kind, packhorse_domain::agent::Kind::Ended(_)) => {
+            Some(Effect::Drop(entry.line.clone()))
+        }
+        _ => None,
+    });
+    ends.filter(|drop| !effects.contains(drop)).collect()
+}

@@ -1,0 +1,210 @@
+//! Whether an order counts. Everything from above is judged here and nowhere else: a relay that lies can delay, never change
+//! (design section 5, rule 6). What is refused changes nothing that was there before.
+
+use std::collections::BTreeMap;
+
+use packhorse_domain::ids::{HostId, JobKey};
+use packhorse_domain::job::{Gate, Job, Place, Proof, gate};
+use packhorse_domain::time::Time;
+use packhorse_wire::bytes::Fixed;
+use packhorse_wire::envelope::{Envelope, PublicKey};
+use packhorse_wire::messages::JobOrder;
+use packhorse_wire::signed::DelegationDoc;
+use packhorse_wire::trust::{Delegations, Distrust, Limits, Trust};
+
+use crate::ClientError;
+use crate::store::job_of;
+
+/// Something that was refused, for an alarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// A short word.
+    pub code: &'static str,
+    /// What it was about.
+    pub what: String,
+    /// One sentence.
+    pub text: String,
+}
+
+impl Refused {
+    /// A refusal.
+    pub fn new(code: &'static str, what: impl Into<String>, text: impl Into<String>) -> Refused {
+        Refused { code, what: what.into(), text: text.into() }
+    }
+}
+
+/// A job that counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Judged {
+    /// The job.
+    pub job: Job,
+    /// The attempt this host is in; `None` where a later revision does not name it any more.
+    pub attempt: Option<u32>,
+}
+
+/// Whom the agent trusts, and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Judge {
+    me: HostId,
+    trust: Trust,
+    place: Place,
+    place_envelope: Vec<u8>,
+    delegations: Delegations,
+    docs: BTreeMap<String, DelegationDoc>,
+}
+
+impl Judge {
+    /// From what was verified before and kept.
+    ///
+    /// # Errors
+    /// It is not what it was.
+    pub fn restore(
+        me: HostId,
+        trust: &[u8],
+        place: Vec<u8>,
+        delegations: &[Vec<u8>],
+    ) -> Result<Judge, ClientError> {
+        let trust = Trust::own(trust)?;
+        let stands = trust.place(&place)?;
+        let mut judge = Judge {
+            me,
+            trust,
+            place: stands,
+            place_envelope: place,
+            delegations: Delegations::default(),
+            docs: BTreeMap::new(),
+        };
+        for envelope in delegations {
+            // One that counts no more, because its key was revoked since, is as good as none.
+            if let Err(refused) = judge.delegation(envelope) {
+                tracing::warn!(text = refused.text, "a kept delegation does not count any more");
+            }
+        }
+        Ok(judge)
+    }
+
+    /// Follows a newer trust document; `false` for the one known.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn follow(&mut self, envelope: &[u8]) -> Result<bool, Refused> {
+        if envelope == self.trust.envelope() {
+            return Ok(false);
+        }
+        let next = self.trust.follow(envelope).map_err(|error| match error {
+            Distrust::OlderTrust { offered, .. } => {
+                Refused::new("older_trust", offered.to_string(), error.to_string())
+            }
+            _ => Refused::new("bad_trust", short_hash(envelope), error.to_string()),
+        })?;
+        self.trust = next;
+        Ok(true)
+    }
+
+    /// Takes a newer place; `false` for the one known.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn stand(&mut self, envelope: &[u8]) -> Result<bool, Refused> {
+        if envelope == self.place_envelope {
+            return Ok(false);
+        }
+        let place = self
+            .trust
+            .place(envelope)
+            .map_err(|error| Refused::new("bad_place", short_hash(envelope), error.to_string()))?;
+        if place.host != self.me {
+            return Err(Refused::new("other_place", place.host.to_string(), Distrust::OtherHost.to_string()));
+        }
+        if place.revision <= self.place.revision {
+            let text =
+                format!("place {} is not newer than {}, which is known", place.revision, self.place.revision);
+            return Err(Refused::new("older_place", place.revision.to_string(), text));
+        }
+        (self.place, self.place_envelope) = (place, envelope.to_vec());
+        Ok(true)
+    }
+
+    /// Takes a newer delegation; answers the relay's name, `None` for one that is not newer.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn delegation(&mut self, envelope: &[u8]) -> Result<Option<String>, Refused> {
+        let doc = self
+            .trust
+            .delegation(envelope)
+            .map_err(|error| Refused::new("bad_delegation", short_hash(envelope), error.to_string()))?;
+        if self.docs.get(&doc.name).is_some_and(|known| known.revision >= doc.revision) {
+            return Ok(None);
+        }
+        let name = doc.name.clone();
+        self.docs.insert(name.clone(), doc.clone());
+        self.delegations.take(doc);
+        Ok(Some(name))
+    }
+
+    /// Judges a job. `known` answers the newest revision known of a job.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn job(
+        &self,
+        order: &JobOrder,
+        known: impl Fn(&JobKey) -> Option<u64>,
+        now: Time,
+    ) -> Result<Judged, Refused> {
+        let job = self
+            .trust
+            .job(&order.job, &self.delegations, Some(&self.place), now)
+            .map_err(|error| Refused::new("bad_job", about(order), error.to_string()))?;
+        let revision = known(&job.key);
+        if gate(revision, job.revision) == Gate::Older {
+            let text = format!(
+                "job {} came in revision {}, which is older than the one known",
+                job.key, job.revision
+            );
+            return Err(Refused::new("older_revision", job.key.to_string(), text));
+        }
+        let proofs: Vec<Proof> = order.proofs.iter().cloned().map(Proof::from).collect();
+        let attempt = job.round_for(&self.place, &proofs).map(|round| round.attempt);
+        if attempt.is_none() && revision.is_none() {
+            let text =
+                format!("job {} does not name this host, nor does any proof that came with it", job.key);
+            return Err(Refused::new("not_for_me", job.key.to_string(), text));
+        }
+        Ok(Judged { job, attempt })
+    }
+
+    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed. A
+    /// relay's own cabinets count in its own jobs only, and never in place of one that the trust document knows.
+    ///
+    /// # Errors
+    /// No key is trusted for the cabinet.
+    pub fn packagers(&self, issuer: &str, cabinet: &str) -> Result<(Vec<PublicKey>, usize), Distrust> {
+        let own = match self.trust.packagers(cabinet) {
+            Ok(found) => return Ok(found),
+            Err(error) if self.trust.doc().cabinets.contains_key(cabinet) => return Err(error),
+            Err(error) => error,
+        };
+        let doc = self.docs.get(issuer).filter(|doc| !doc.revoked).ok_or(own)?;
+        let found = doc.cabinets.iter().find(|delegated| delegated.name == cabinet);
+        let revoked = &self.trust.doc().revoked;
+        let keys: Vec<PublicKey> = found
+            .into_iter()
+            .flat_map(|delegated| delegated.keys.iter().map(|key| PublicKey(key.0)))
+            .filter(|key| !revoked.contains(&Fixed(key.id().0)))
+            .collect();
+        if keys.is_empty() { Err(Distrust::NoKeys(cabinet.to_owned())) } else { Ok((keys, 1)) }
+    }
+}
+
+/// What a refused job claims to be: good enough to tell one refusal from another.
+fn about(order: &JobOrder) -> String {
+    let claimed = Envelope::decode(&order.job, Limits::JOB_BYTES).ok().and_then(|_| job_of(order).ok());
+    claimed.map_or_else(|| short_hash(&order.job), |job| job.key.to_string().chars().take(80).collect())
+}
+
+/// 16 hexadecimal digits of the bytes' hash.
+pub(crate) fn short_hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().chars().take(16).collect()
+}

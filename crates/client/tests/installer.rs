@@ -1,0 +1,107 @@
+//! A real installer in its real wrapper: the agent is a process of its own, killed while dpkg runs. This program is all
+//! three: the test, the agent, and the wrapper that the agent starts by the agent's own program.
+
+// Without a harness it is not taken for a test, in which unwrapping is allowed.
+#![allow(clippy::unwrap_used)]
+
+// Used by the crate's own tests too, and not all of it here.
+#[allow(dead_code)]
+#[path = "../src/tests/higher.rs"]
+mod higher;
+#[allow(dead_code)]
+#[path = "../src/tests/system.rs"]
+mod system;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use packhorse_client::{ClientError, IdentitySource, JoinOptions, Joined, RunOptions, ask, join, run};
+use packhorse_domain::job::JobPackage;
+use system::{System, until};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let first = args.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    match first.as_str() {
+        "__installer" => packhorse_client::run_installer_wrapper(args),
+        "agent" => {
+            let data = args.next().unwrap().into();
+            let options = RunOptions { data, socket: None, identity: IdentitySource::Own };
+            runtime().block_on(run(options, std::future::pending())).unwrap();
+            ExitCode::SUCCESS
+        }
+        // As the test harness is asked for the names of its tests.
+        "--list" => ExitCode::SUCCESS,
+        _ => {
+            runtime().block_on(killed_while_dpkg_runs());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+async fn killed_while_dpkg_runs() {
+    let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !rustix::process::geteuid().is_root() || !there("dpkg") || !there("dpkg-deb") {
+        eprintln!("not run: needs root and dpkg");
+        return;
+    }
+    let system = System::start().await;
+    system.join().await;
+    let (bin, log) = (system.folder.path().join("bin"), system.folder.path().join("log"));
+    slow_dpkg(&bin, &log);
+    let starts = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    let agent = || {
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        Command::new(std::env::current_exe().unwrap())
+            .arg("agent")
+            .arg(system.data())
+            .env("PATH", path)
+            .spawn()
+            .unwrap()
+    };
+    let mut first = agent();
+    system.order(&system.job(1, &deb(&system)));
+    until(async || starts() == 1).await;
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let version = system.root_folder().join("usr/share/ph-test/version");
+    assert!(!version.exists(), "it was killed while dpkg ran");
+    let mut second = agent();
+    let end = system.higher.end(1).await;
+    assert_eq!((end.end.as_str(), end.exit_code), ("done", Some(0)), "{end:?}");
+    assert_eq!((fs::read_to_string(version).unwrap().as_str(), starts()), ("1.0", 1), "started once");
+    assert!(end.tail.contains("ph-test"), "{end:?}");
+    second.kill().unwrap();
+    second.wait().unwrap();
+    println!("killed while dpkg ran: started once, its end was found, reported once");
+}
+
+/// A dpkg that notes that it was started to install, and takes its time.
+fn slow_dpkg(bin: &Path, log: &Path) {
+    fs::create_dir(bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *' -i '*) echo start >> '{}'; sleep 2;; esac\nexec /usr/bin/dpkg \"$@\"\n",
+        log.display()
+    );
+    fs::write(bin.join("dpkg"), script).unwrap();
+    fs::set_permissions(bin.join("dpkg"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn deb(system: &System) -> JobPackage {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    fs::create_dir_all(tree.join("DEBIAN")).unwrap();
+    let control =
+        "Package: ph-test\nVersion: 1.0\nArchitecture: all\nMaintainer: t <t@example.org>\nDescription: t\n";
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    fs::create_dir_all(tree.join("usr/share/ph-test")).unwrap();
+    fs::write(tree.join("usr/share/ph-test/version"), "1.0").unwrap();
+    let file = folder.path().join("ph-test.deb");
+    let built = Command::new("dpkg-deb").arg("-b").args([&tree, &file]).output().unwrap();
+    assert!(built.status.success(), "{built:?}");
+    system.package_of(&file, &system.packager)
+}

@@ -1,0 +1,257 @@
+//! The administrator's API as the command line calls it: one method for each thing that is asked.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use hyper::Method;
+use packhorse_wire::admin::{
+    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
+    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary, RelayView,
+    Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+};
+use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
+use packhorse_wire::pki::{CaCert, HostKey, Role};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::address::encode;
+use crate::failure::{Failure, Outcome, Within};
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer, in bytes: a job with very many lines.
+const ANSWER_BYTES_MAX: usize = 512 << 20;
+/// How long a question for news is held at most, in seconds.
+pub const HOLD_SECS: u64 = 20;
+/// The version of access files this program reads.
+const ACCESS_VERSION: u32 = 1;
+
+/// A system, and the right to ask it.
+#[derive(Debug, Clone)]
+pub struct Api {
+    link: Link,
+    system: String,
+}
+
+impl Api {
+    /// Opens the access file that `--context` or `PACKHORSE_CONTEXT` names. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub fn open(context: Option<&PathBuf>) -> Outcome<Api> {
+        let path = context.ok_or_else(|| {
+            Failure::usage("no system to ask: neither --context nor PACKHORSE_CONTEXT names an access file")
+                .hint("export PACKHORSE_CONTEXT=DATA/admin.toml (`server init` wrote it)")
+        })?;
+        Api::of_file(path)
+    }
+
+    /// As [`Api::open`], for a file that is known.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn of_file(path: &Path) -> Outcome<Api> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(format!("{}: {error}", path.display())).hint(
+                "--context and PACKHORSE_CONTEXT name an access file; `server init` writes DATA/admin.toml",
+            )
+        })?;
+        let file: AccessFile = toml::from_str(&text)
+            .map_err(|error| Failure::new(format!("{}: {}", path.display(), error.message())))?;
+        if file.version != ACCESS_VERSION {
+            return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
+        }
+        link(&file)
+            .map(|link| Api { link, system: file.system.clone() })
+            .within(|| path.display().to_string())
+    }
+
+    /// The system's address as another machine may call it: `localhost` means nothing there, the system's name does.
+    pub fn url_elsewhere(&self) -> String {
+        url_elsewhere(self.link.url(), &self.system)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+        timeout: Duration,
+    ) -> Result<T, LinkError> {
+        let answer = self.link.request(method, path, body, ANSWER_BYTES_MAX, timeout).await?;
+        read(self.link.url(), &answer)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, LinkError> {
+        self.ask(Method::GET, path, Bytes::new(), TIMEOUT).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, LinkError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| LinkError::Source { url: self.link.url().to_owned(), why: error.to_string() })?;
+        self.ask(Method::POST, path, body, TIMEOUT).await
+    }
+
+    /// The machines.
+    pub async fn hosts(&self) -> Result<Vec<HostView>, LinkError> {
+        self.get("/admin/v1/hosts").await
+    }
+
+    /// One machine.
+    pub async fn host(&self, name: &str) -> Result<HostDetail, LinkError> {
+        self.get(&format!("/admin/v1/hosts/{}", encode(name))).await
+    }
+
+    /// The systems as a tree.
+    pub async fn tree(&self) -> Result<TreeNode, LinkError> {
+        self.get("/admin/v1/tree").await
+    }
+
+    /// Makes a token.
+    pub async fn new_token(&self, token: &NewToken) -> Result<TokenMade, LinkError> {
+        self.post("/admin/v1/tokens", token).await
+    }
+
+    /// The tokens.
+    pub async fn tokens(&self) -> Result<Vec<TokenView>, LinkError> {
+        self.get("/admin/v1/tokens").await
+    }
+
+    /// Makes a token worthless.
+    pub async fn revoke_token(&self, id: u64) -> Result<(), LinkError> {
+        let path = format!("/admin/v1/tokens/{id}");
+        self.ask::<serde_json::Value>(Method::DELETE, &path, Bytes::new(), TIMEOUT).await.map(|_| ())
+    }
+
+    /// The cabinets.
+    pub async fn cabinets(&self) -> Result<Vec<CabinetView>, LinkError> {
+        self.get("/admin/v1/cabinets").await
+    }
+
+    /// Makes a cabinet.
+    pub async fn new_cabinet(&self, cabinet: &NewCabinet) -> Result<CabinetView, LinkError> {
+        self.post("/admin/v1/cabinets", cabinet).await
+    }
+
+    /// Trusts (or no more trusts) a packager's key in a cabinet.
+    pub async fn trust(&self, cabinet: &str, key: String, trusted: bool) -> Result<CabinetView, LinkError> {
+        let verb = if trusted { "trust" } else { "distrust" };
+        self.post(&format!("/admin/v1/cabinets/{}/{verb}", encode(cabinet)), &KeyText { key }).await
+    }
+
+    /// The packages, of one cabinet or of all.
+    pub async fn packages(&self, cabinet: Option<&str>) -> Result<Vec<PackageView>, LinkError> {
+        match cabinet {
+            Some(cabinet) => self.get(&format!("/admin/v1/packages?cabinet={}", encode(cabinet))).await,
+            None => self.get("/admin/v1/packages").await,
+        }
+    }
+
+    /// One package.
+    pub async fn package(&self, package: &str) -> Result<PackageDetail, LinkError> {
+        self.get(&format!("/admin/v1/packages/show?package={}", encode(package))).await
+    }
+
+    /// Removes a package.
+    pub async fn remove_package(&self, package: &str) -> Result<PackageView, LinkError> {
+        let path = format!("/admin/v1/packages?package={}", encode(package));
+        self.ask(Method::DELETE, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// Offers a package to a cabinet by its signed manifest; the answer says which chunks are lacking.
+    pub async fn begin_upload(&self, cabinet: &str, envelope: Bytes) -> Result<Upload, LinkError> {
+        let path = format!("/admin/v1/uploads?cabinet={}", encode(cabinet));
+        self.ask(Method::POST, &path, envelope, TIMEOUT).await
+    }
+
+    /// Sends frames as they are read.
+    pub async fn upload_frames<S>(&self, package: &str, frames: S) -> Result<UploadProgress, LinkError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let path = format!("/admin/v1/uploads/{}/frames", encode(package));
+        let answer = self.link.upload(Method::POST, &path, frames, None, ANSWER_BYTES_MAX).await?;
+        read(self.link.url(), &answer)
+    }
+
+    /// Everything was sent.
+    pub async fn finish_upload(&self, package: &str, cabinet: &str) -> Result<Registered, LinkError> {
+        let path = format!("/admin/v1/uploads/{}/finish?cabinet={}", encode(package), encode(cabinet));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT * 10).await
+    }
+
+    /// What a job would do.
+    pub async fn plan(&self, job: &NewJob) -> Result<PlanView, LinkError> {
+        self.post("/admin/v1/plan", job).await
+    }
+
+    /// Makes a job.
+    pub async fn new_job(&self, job: &NewJob) -> Result<JobMade, LinkError> {
+        self.post("/admin/v1/jobs", job).await
+    }
+
+    /// The jobs.
+    pub async fn jobs(&self) -> Result<Vec<JobSummary>, LinkError> {
+        self.get("/admin/v1/jobs").await
+    }
+
+    /// One job; `job` as [`crate::address::job_path`] makes it.
+    pub async fn job(&self, job: &str) -> Result<JobView, LinkError> {
+        self.get(&format!("/admin/v1/jobs/{job}")).await
+    }
+
+    /// One job as soon as there is news after `seen`, or after [`HOLD_SECS`].
+    pub async fn job_after(&self, job: &str, seen: u64) -> Result<JobView, LinkError> {
+        let path = format!("/admin/v1/jobs/{job}?seen={seen}&hold_secs={HOLD_SECS}");
+        self.ask(Method::GET, &path, Bytes::new(), TIMEOUT + Duration::from_secs(HOLD_SECS)).await
+    }
+
+    /// Cancels what has not begun.
+    pub async fn cancel(&self, job: &str) -> Result<JobMade, LinkError> {
+        self.ask(Method::POST, &format!("/admin/v1/jobs/{job}/cancel"), Bytes::new(), TIMEOUT).await
+    }
+
+    /// Tries again what did not end well.
+    pub async fn retry(&self, job: &str, failed: bool) -> Result<JobMade, LinkError> {
+        self.post(&format!("/admin/v1/jobs/{job}/retry"), &Retry { failed }).await
+    }
+
+    /// Why; the parts that are asked about as `(name, value)`.
+    pub async fn explain(&self, about: &[(&str, &str)]) -> Result<Explained, LinkError> {
+        let query: Vec<String> =
+            about.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        self.get(&format!("/admin/v1/explain?{}", query.join("&"))).await
+    }
+
+    /// The relays.
+    pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
+        self.get("/admin/v1/relays").await
+    }
+
+    /// One relay.
+    pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
+        self.get(&format!("/admin/v1/relays/{}", encode(name))).await
+    }
+}
+
+/// A URL with `name` in place of `localhost`.
+pub fn url_elsewhere(url: &str, name: &str) -> String {
+    url.replacen("://localhost:", &format!("://{name}:"), 1)
+}
+
+fn link(file: &AccessFile) -> Outcome<Link> {
+    let ca = CaCert::from_pem(&file.ca_pem)?;
+    let identity = Identity::new(&file.chain_pem, &HostKey::from_pem(&file.key_pem)?)?;
+    let expect =
+        Expect { roles: vec![Role::Server, Role::Relay], id: Some(file.system_id.clone()), name: None };
+    Ok(Link::new(&file.url, Pinned::Ca { ca, expect }, Some(identity))?)
+}
+
+fn read<T: DeserializeOwned>(url: &str, answer: &[u8]) -> Result<T, LinkError> {
+    serde_json::from_slice(answer).map_err(|error| LinkError::Protocol {
+        url: url.to_owned(),
+        why: format!("its answer cannot be read: {error}"),
+    })
+}

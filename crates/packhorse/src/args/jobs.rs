@@ -1,0 +1,107 @@
+//! Jobs and questions about them.
+
+use clap::{Args, Subcommand};
+
+use super::{Access, Format, JsonFlag, ListArgs};
+
+/// `packhorse install`
+///
+/// The job's number is printed. Without --at it starts now; without --until it ends after 90 days; machines that join
+/// `all` or `below:` meanwhile are taken in, and machines that are off get it when they are back.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// cabinet/name@version:generation; left out, the cabinet is main, version and generation the newest
+    #[arg(value_name = "PACKAGE", required = true, num_args = 1..)]
+    pub packages: Vec<String>,
+    /// Machines by name, below:RELAY, all (all clients), all+relays
+    #[arg(long, value_name = "DEST", required = true, num_args = 1..)]
+    pub to: Vec<String>,
+    /// Not before: "2026-12-01 02:00", "02:00" (the next one), "+3h"
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// What has not begun by then ends as missed
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Let versions go down
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Only say what would happen
+    #[arg(long)]
+    pub plan: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse job`
+#[derive(Debug, Subcommand)]
+pub enum JobVerb {
+    /// List the jobs, the newest first
+    List(ListArgs),
+    /// Show a job and its lines
+    Show {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+        /// How it is shown.
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Follow a job until all its lines have ended; exit code 0 if all ended well, 1 if not
+    Watch {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
+    /// Cancel what has not begun
+    Cancel {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
+    /// Try again what did not end well
+    Retry {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+        /// Only what failed; not what was missed or cancelled
+        #[arg(long)]
+        failed: bool,
+    },
+}
+
+/// A job by its address.
+#[derive(Debug, Args)]
+pub struct JobAddressArgs {
+    /// Its number, or RELAY/NUMBER for a job issued there
+    pub job: String,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A job: its lines by reason, with counts and what would clear each
+    #[arg(value_name = "JOB", required_unless_present_any = ["host", "relay"], conflicts_with = "host")]
+    pub job: Option<String>,
+    /// With a job: one machine's line of it
+    #[arg(value_name = "HOST")]
+    pub job_host: Option<String>,
+    /// A machine: what waits there, and why
+    #[arg(long, value_name = "HOST", conflicts_with = "relay")]
+    pub host: Option<String>,
+    /// A relay, or with a package that package there
+    #[arg(long, value_name = "RELAY", num_args = 1..=2, value_names = ["RELAY", "PACKAGE"], conflicts_with = "job")]
+    pub relay: Vec<String>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}

@@ -1,0 +1,211 @@
+//! The command line as it is written: the one definition behind parsing, help, completions and manual pages.
+
+mod demo;
+mod jobs;
+mod packages;
+mod systems;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use demo::{DemoArgs, FleetArgs, ProcessPid};
+pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb};
+pub use packages::{
+    AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
+};
+pub use systems::{
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs,
+    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+};
+
+use crate::exit::Exit;
+
+/// Brings software over relay systems to many machines, and tells where it is, where not, and why not.
+///
+/// A managing server keeps packages in cabinets. Relay systems at the sites store them as they pass: one copy in, many
+/// out. Clients install, check and report back. `packhorse demo` shows all of it on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "packhorse", version, after_help = Exit::help(), after_long_help = Exit::help())]
+#[command(max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Nouns and verbs.
+#[derive(Debug, Subcommand)]
+#[command(next_display_order = 0)]
+pub enum Command {
+    /// Show the whole system on this machine: server, two relays, six clients
+    Demo(DemoArgs),
+    /// Make and run the managing server
+    #[command(subcommand)]
+    Server(ServerVerb),
+    /// Join, run and look at relay systems
+    #[command(subcommand)]
+    Relay(RelayVerb),
+    /// Join and run a client, and ask it how it is
+    #[command(subcommand)]
+    Client(ClientVerb),
+    /// Make a packager's key
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Make, list and revoke the tokens with which machines join
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// See the machines
+    #[command(subcommand)]
+    Host(HostVerb),
+    /// Make and see cabinets, and say whose packages they take
+    #[command(subcommand)]
+    Cabinet(CabinetVerb),
+    /// Build, check, add and see packages
+    #[command(subcommand)]
+    Package(PackageVerb),
+    /// Install packages on machines: everyone at the destination gets them
+    Install(InstallArgs),
+    /// See, follow, cancel and retry jobs
+    #[command(subcommand)]
+    Job(JobVerb),
+    /// Say why: of a job, of a machine, of a relay
+    Explain(ExplainArgs),
+    /// Many simulated clients in one process, for sizing and tests
+    Fleet(FleetArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a folder
+    Man {
+        /// The folder; made if it is not there
+        dir: PathBuf,
+    },
+}
+
+/// Which system is asked, and as whom.
+#[derive(Debug, Clone, Args)]
+pub struct Access {
+    /// The access file of the system to ask (`server init` writes DATA/admin.toml)
+    #[arg(long, env = "PACKHORSE_CONTEXT", value_name = "FILE")]
+    pub context: Option<PathBuf>,
+}
+
+/// A command that lists.
+#[derive(Debug, Clone, Args)]
+pub struct ListArgs {
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// How a listing is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Format {
+    /// Print JSON: snake_case, times in RFC 3339
+    #[arg(long)]
+    pub json: bool,
+    /// Print CSV with a line of headings
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+}
+
+/// How one thing is shown.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct JsonFlag {
+    /// Print JSON: snake_case, times in RFC 3339
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_line_of_help() {
+        fn walk(command: &clap::Command) {
+            for sub in command.get_subcommands() {
+                assert!(sub.get_about().is_some(), "{} has no help", sub.get_name());
+                for arg in sub.get_arguments() {
+                    assert!(arg.get_help().is_some(), "{} {} has no help", sub.get_name(), arg.get_id());
+                }
+                walk(sub);
+            }
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn the_first_hour_parses() {
+        for line in [
+            "demo --once",
+            "server init --data hq --listen 127.0.0.1:8440 --name localhost",
+            "server run --data hq",
+            "key new --out packager.key",
+            "cabinet new office --key packager.pub",
+            "cabinet trust office packager.pub",
+            "package build ./office-editor --key packager.key --out editor.phk",
+            "package add editor.phk --cabinet office",
+            "package add ./office-editor --key packager.key --cabinet office",
+            "relay join --data osaka --server https://localhost:8440 --token x --name osaka --listen 127.0.0.1:8441",
+            "relay run --data osaka",
+            "client join --data pc17 --server https://localhost:8441 --token x --name pc17 --root ./pc17-root",
+            "client run --data pc17",
+            "client status --data pc17 --json",
+            "install office/editor --to pc17",
+            "install office/editor base/runtime@1 --to pc17 below:osaka --to all --at 02:00 --until +3d --plan",
+            "job watch 3",
+            "job show osaka/3 --json",
+            "job list --csv",
+            "job retry 3 --failed",
+            "explain 3 pc17",
+            "explain 3",
+            "explain --host pc17",
+            "explain --relay osaka office/editor",
+            "token new --relay --uses 3 --ends 2h",
+            "token list",
+            "token revoke 3",
+            "host tree",
+            "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
+            "completions bash",
+            "man out",
+        ] {
+            let words = std::iter::once("packhorse").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "install office/editor",
+            "install --to pc17",
+            "explain",
+            "explain 3 --host pc17",
+            "explain --host a --relay b",
+            "job list --json --csv",
+            "fleet --clients 0 --to https://localhost:1",
+            "fleet --clients 5",
+            "token new --uses 0",
+            "server init --listen nowhere",
+            "transfer a --to b",
+        ] {
+            let words = std::iter::once("packhorse").chain(line.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

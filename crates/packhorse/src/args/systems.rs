@@ -1,0 +1,222 @@
+//! Servers, relays, clients, keys, tokens, hosts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Access, Format, JsonFlag, ListArgs};
+use crate::span;
+
+/// Where a system keeps what it has, if nothing else is said.
+const DATA: &str = "/var/lib/packhorse";
+
+/// `packhorse server`
+#[derive(Debug, Subcommand)]
+pub enum ServerVerb {
+    /// Make a managing server's data folder: keys, certificate authority, the administrator's access
+    Init(InitArgs),
+    /// Run the managing server until it is ended (SIGTERM, Ctrl-C)
+    Run(RunArgs),
+}
+
+/// `packhorse server init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The data folder to make
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Address and port to listen at
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8440")]
+    pub listen: SocketAddr,
+    /// The name by which other machines reach it [default: this machine's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// A further name or address by which it is reached; may be repeated
+    #[arg(long = "address", value_name = "NAME")]
+    pub addresses: Vec<String>,
+}
+
+/// A system that is run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+}
+
+/// `packhorse relay`
+#[derive(Debug, Subcommand)]
+pub enum RelayVerb {
+    /// Make this machine a relay system below the server or another relay
+    Join(RelayJoinArgs),
+    /// Run the relay and its own agent until they are ended (SIGTERM, Ctrl-C)
+    Run(RunArgs),
+    /// List the relays
+    List(ListArgs),
+    /// Show what a relay keeps, until when, and its bytes
+    Show(NameArgs),
+}
+
+/// `packhorse relay join`
+#[derive(Debug, Args)]
+pub struct RelayJoinArgs {
+    /// The data folder to make
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// The higher system's address: https://NAME:PORT
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// A token from `packhorse token new --relay`
+    #[arg(long, value_name = "TOKEN")]
+    pub token: String,
+    /// The relay's name [default: this machine's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Address and port to listen at for what is below
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8441")]
+    pub listen: SocketAddr,
+    /// A further name or address by which it is reached; may be repeated
+    #[arg(long = "address", value_name = "NAME")]
+    pub addresses: Vec<String>,
+    /// Install what is for this machine below this folder instead of /
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+/// `packhorse client`
+#[derive(Debug, Subcommand)]
+pub enum ClientVerb {
+    /// Make this machine a client of the server or of a relay
+    Join(ClientJoinArgs),
+    /// Run the client until it is ended (SIGTERM, Ctrl-C)
+    Run(ClientRunArgs),
+    /// Show who this machine is, its higher system, and what waits and why
+    Status(AgentArgs),
+    /// Ask the higher system now
+    Sync(AgentArgs),
+}
+
+/// `packhorse client join`
+#[derive(Debug, Args)]
+pub struct ClientJoinArgs {
+    /// The data folder to make
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// The higher system's address: https://NAME:PORT
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// A token from `packhorse token new`
+    #[arg(long, value_name = "TOKEN")]
+    pub token: String,
+    /// The client's name [default: this machine's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Install below this folder instead of /; needs no root
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+}
+
+/// `packhorse client run`
+#[derive(Debug, Args)]
+pub struct ClientRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Where its user's commands find it [default: DATA/user.sock]
+    #[arg(long, env = "PACKHORSE_SOCKET", value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+}
+
+/// A question to the agent on this machine.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The agent's data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// The agent's socket [default: DATA/user.sock]
+    #[arg(long, env = "PACKHORSE_SOCKET", value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// `packhorse key`
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a packager's key, and its public half beside it (.pub); prints the public file's name
+    New {
+        /// The file to write; refused if it is there
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// `packhorse token`
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token with which a machine may join; prints it
+    New(TokenNewArgs),
+    /// List the tokens
+    List(ListArgs),
+    /// Make a token worthless
+    Revoke {
+        /// Its number in the list
+        id: u64,
+        /// Which system is asked.
+        #[command(flatten)]
+        access: Access,
+    },
+}
+
+/// `packhorse token new`
+#[derive(Debug, Args)]
+pub struct TokenNewArgs {
+    /// For a relay; without it, for a client
+    #[arg(long)]
+    pub relay: bool,
+    /// How many machines may join with it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub uses: u32,
+    /// How long it is good: 30m, 2h, 7d
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = span::seconds)]
+    pub ends: u64,
+    /// Let a re-imaged machine take this name over; the old machine's certificate ends
+    #[arg(long, value_name = "HOST")]
+    pub replace: Option<String>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse host`
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    /// List the machines
+    List(ListArgs),
+    /// Show one machine and its lines of all jobs
+    Show(NameArgs),
+    /// Show the systems as a tree
+    Tree {
+        /// Which system is asked.
+        #[command(flatten)]
+        access: Access,
+        /// How it is shown.
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// One thing by its name.
+#[derive(Debug, Args)]
+pub struct NameArgs {
+    /// Its name
+    pub name: String,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}

@@ -1,0 +1,34 @@
+//! `packhorse host`
+
+use crate::args::HostVerb;
+use crate::failure::Outcome;
+use crate::render::{host, table};
+use crate::say;
+
+use super::ask;
+
+/// Runs a verb.
+///
+/// # Errors
+/// The verb's.
+pub fn run(verb: HostVerb) -> Outcome {
+    match verb {
+        HostVerb::List(args) => ask(&args.access, async |api| {
+            table::print(&api.hosts().await?, args.format, "no machine has joined yet: packhorse token new")
+        }),
+        HostVerb::Show(args) => ask(&args.access, async |api| {
+            let detail = api.host(&args.name).await?;
+            if args.format.json { table::json(&detail) } else { say::line(&host::show(&detail)) }
+        }),
+        HostVerb::Tree { access, format } => ask(&access, async |api| {
+            let tree = api.tree().await?;
+            if format.json {
+                table::json(&tree)
+            } else if format.csv {
+                table::print(&host::tree_rows(&tree), format, "")
+            } else {
+                say::line(&host::tree(&tree))
+            }
+        }),
+    }
+}

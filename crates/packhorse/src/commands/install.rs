@@ -1,0 +1,93 @@
+//! `packhorse install`
+
+use jiff::{Timestamp, Zoned};
+use packhorse_wire::admin::NewJob;
+
+use crate::args::InstallArgs;
+use crate::failure::Outcome;
+use crate::render::{count, explain, table};
+use crate::{address, say, when};
+
+use super::ask;
+
+/// Makes the job, or says what it would do.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn run(args: &InstallArgs) -> Outcome {
+    let job = new_job(args, &Zoned::now())?;
+    ask(&args.access, async |api| {
+        if args.plan {
+            let plan = api.plan(&job).await?;
+            return if args.format.json { table::json(&plan) } else { say::line(&explain::plan(&plan)) };
+        }
+        let made = api.new_job(&job).await?;
+        if args.format.json {
+            return table::json(&made);
+        }
+        if say::is_terminal() {
+            say::note(&format!(
+                "job for {}; follow it: packhorse job watch {}",
+                count(made.lines, "line"),
+                made.number
+            ));
+        }
+        say::line(&made.number.to_string())
+    })
+}
+
+/// Checks everything that can be checked without asking.
+fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
+    let time = |option: &str, text: &Option<String>| {
+        text.as_ref().map(|text| when::parse(option, text, now)).transpose()
+    };
+    let at = time("--at", &args.at)?;
+    let until = time("--until", &args.until)?;
+    when::check_order(at, until)?;
+    let written = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    Ok(NewJob {
+        job_type: "install".into(),
+        packages: args.packages.iter().map(|text| address::package(text)).collect::<Outcome<_>>()?,
+        to: args.to.iter().map(|text| address::destination(text)).collect::<Outcome<_>>()?,
+        at: written(at),
+        until: written(until),
+        allow_downgrade: args.allow_downgrade,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Access, JsonFlag};
+    use crate::exit::Exit;
+
+    fn args(to: &[&str], at: Option<&str>, until: Option<&str>) -> InstallArgs {
+        InstallArgs {
+            packages: vec!["office/editor".into()],
+            to: to.iter().map(|text| (*text).to_owned()).collect(),
+            at: at.map(Into::into),
+            until: until.map(Into::into),
+            allow_downgrade: false,
+            plan: false,
+            format: JsonFlag::default(),
+            access: Access { context: None },
+        }
+    }
+
+    #[test]
+    fn a_job_is_checked_before_anybody_is_asked() {
+        let now: Zoned = "2026-11-24T10:30:00+00:00[UTC]".parse().unwrap();
+        let job = new_job(&args(&["pc17", "below:osaka"], Some("+1h"), None), &now).unwrap();
+        assert_eq!(job.at.as_deref(), Some("2026-11-24T11:30:00Z"));
+        for (to, at, until, why) in [
+            ("pc 17", None, None, "a name is made of"),
+            ("pc17", Some("2020-01-01 00:00"), None, "in the past"),
+            ("pc17", Some("+2h"), Some("+1h"), "is not after --at"),
+            ("pc17", None, Some("soon"), "is not a time"),
+        ] {
+            let failure = new_job(&args(&[to], at, until), &now).unwrap_err();
+            assert_eq!(failure.code(), Exit::Usage);
+            assert!(failure.message().contains(why), "{}", failure.message());
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `packhorse job`
+
+use packhorse_wire::admin::JobMade;
+
+use crate::address::job_path;
+use crate::args::{Format, JobAddressArgs, JobVerb};
+use crate::failure::Outcome;
+use crate::render::{count, job as shown, table};
+use crate::say;
+
+use super::{ask, watch};
+
+/// Runs a verb.
+///
+/// # Errors
+/// The verb's.
+pub fn run(verb: JobVerb) -> Outcome {
+    match verb {
+        JobVerb::List(args) => ask(&args.access, async |api| {
+            table::print(&api.jobs().await?, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
+        }),
+        JobVerb::Show { job, format } => show(&job, format),
+        JobVerb::Watch { job } => {
+            let path = job_path(&job.job)?;
+            ask(&job.access, async |api| watch::follow(&api, &path).await)
+        }
+        JobVerb::Cancel { job } => {
+            let path = job_path(&job.job)?;
+            ask(&job.access, async |api| {
+                told(&api.cancel(&path).await?, "does not begin any more");
+                Ok(())
+            })
+        }
+        JobVerb::Retry { job, failed } => {
+            let path = job_path(&job.job)?;
+            ask(&job.access, async |api| {
+                told(&api.retry(&path, failed).await?, "tried again");
+                Ok(())
+            })
+        }
+    }
+}
+
+fn told(made: &JobMade, what: &str) {
+    say::note(&format!("{}: {} {what}", say::clean(&made.id), count(made.lines, "line")));
+}
+
+fn show(address: &JobAddressArgs, format: Format) -> Outcome {
+    let path = job_path(&address.job)?;
+    ask(&address.access, async |api| {
+        let view = api.job(&path).await?;
+        if format.json {
+            table::json(&view)
+        } else if format.csv {
+            table::print(&view.instructions, format, "")
+        } else {
+            say::line(&shown::show(&view))
+        }
+    })
+}

@@ -1,0 +1,84 @@
+//! What `explain` and `--plan` answer. The sentences are the server's; here they are laid out.
+
+use packhorse_wire::admin::{ExplainEntry, Explained, PlanView};
+
+use super::count;
+use crate::say;
+
+/// An explanation: the summary, then an entry each, and what would clear it.
+pub fn explained(answer: &Explained) -> String {
+    let mut lines = Vec::new();
+    if !answer.summary.is_empty() {
+        lines.push(say::clean_lines(&answer.summary));
+    }
+    for entry in &answer.entries {
+        lines.extend(entry_lines(entry));
+    }
+    if lines.is_empty() { "nothing waits and nothing went wrong".into() } else { lines.join("\n") }
+}
+
+fn entry_lines(entry: &ExplainEntry) -> Vec<String> {
+    let mut lines = vec![format!("  {}", say::clean(&sentence(entry)))];
+    if let Some(clear) = entry.clear.as_ref().filter(|clear| !clear.is_empty()) {
+        lines.push(format!("    to clear it: {}", say::clean(clear)));
+    }
+    lines
+}
+
+/// One line is told as it is; a group says how many and who.
+fn sentence(entry: &ExplainEntry) -> String {
+    if entry.lines <= 1 {
+        return entry.text.clone();
+    }
+    let more = if entry.lines > entry.hosts.len() as u64 { " …" } else { "" };
+    format!("{} ({}{more}): {}", count(entry.lines, "line"), entry.hosts.join(", "), entry.text)
+}
+
+/// A plan, as the server wrote it.
+pub fn plan(view: &PlanView) -> String {
+    say::clean_lines(&view.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(lines: u64, hosts: &[&str], text: &str, clear: Option<&str>) -> ExplainEntry {
+        ExplainEntry {
+            job: Some("server/3".into()),
+            lines,
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            state: "waiting".into(),
+            text: text.into(),
+            clear: clear.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn groups_and_single_lines() {
+        let answer = Explained {
+            summary: "312 of 340 done · 11 off · 3 failed: exit 1603".into(),
+            entries: vec![
+                entry(11, &["pc1", "pc2"], "off since 09:12", Some("switch it on")),
+                entry(
+                    1,
+                    &["pc17"],
+                    "pc17: waiting at osaka\u{1b}[31m: no room.",
+                    Some("packhorse relay list"),
+                ),
+                entry(2, &["a", "b"], "failed: exit 1603", None),
+            ],
+        };
+        assert_eq!(
+            explained(&answer),
+            "312 of 340 done · 11 off · 3 failed: exit 1603\n\
+             \u{20} 11 lines (pc1, pc2 …): off since 09:12\n\
+             \u{20}   to clear it: switch it on\n\
+             \u{20} pc17: waiting at osaka [31m: no room.\n\
+             \u{20}   to clear it: packhorse relay list\n\
+             \u{20} 2 lines (a, b): failed: exit 1603"
+        );
+        let nothing = Explained { summary: String::new(), entries: vec![] };
+        assert_eq!(explained(&nothing), "nothing waits and nothing went wrong");
+    }
+}

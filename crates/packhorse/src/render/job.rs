@@ -1,0 +1,193 @@
+//! A job: its counts, its lines, how far it is.
+
+use std::collections::BTreeMap;
+
+use packhorse_domain::instruction::State;
+use packhorse_wire::admin::{InstructionView, JobView, ReasonView, ResultView};
+
+use super::{count, facts, table};
+use crate::{say, when};
+
+/// Most tails of output that `job show` prints.
+const TAILS_MAX: usize = 5;
+
+/// `3 done · 1 failed`, in the order a line goes through its states.
+pub fn counts_text(counts: &BTreeMap<String, u64>) -> String {
+    let mut known: Vec<(usize, &String, &u64)> =
+        counts.iter().map(|(state, number)| (place(state), state, number)).collect();
+    known.sort();
+    let parts: Vec<String> = known
+        .into_iter()
+        .filter(|(_, _, number)| **number > 0)
+        .map(|(_, state, number)| format!("{number} {}", state.replace('_', " ")))
+        .collect();
+    if parts.is_empty() { "no lines yet".into() } else { say::clean(&parts.join(" · ")) }
+}
+
+fn place(word: &str) -> usize {
+    State::ALL.iter().position(|state| state.as_str() == word).unwrap_or(State::ALL.len())
+}
+
+/// How many lines ended, how many of them well, and how many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All lines.
+    pub all: u64,
+    /// Lines that have ended.
+    pub ended: u64,
+    /// Of these, well.
+    pub well: u64,
+}
+
+impl Tally {
+    /// From a job's counts. A state from a newer system counts as not ended.
+    pub fn of(counts: &BTreeMap<String, u64>) -> Tally {
+        let mut tally = Tally::default();
+        for (word, number) in counts {
+            let state = State::parse(word);
+            tally.all += number;
+            tally.ended += if state.is_some_and(State::is_end) { *number } else { 0 };
+            tally.well += if state.is_some_and(State::ended_well) { *number } else { 0 };
+        }
+        tally
+    }
+
+    /// Every line has ended.
+    pub fn is_over(self) -> bool {
+        self.ended == self.all
+    }
+
+    /// Every line has ended well.
+    pub fn is_well(self) -> bool {
+        self.well == self.all
+    }
+}
+
+/// Why a line is where it is: its reason, or how it ended.
+pub fn why(line: &InstructionView) -> String {
+    match (&line.reason, &line.result) {
+        (Some(reason), _) => reason_text(reason),
+        (None, Some(result)) => result_text(result),
+        (None, None) => String::new(),
+    }
+}
+
+fn reason_text(reason: &ReasonView) -> String {
+    let text = if reason.text.is_empty() { reason.code.replace('_', " ") } else { reason.text.clone() };
+    say::clean(&text)
+}
+
+/// `installer: exit code 3: it said so`
+pub fn result_text(result: &ResultView) -> String {
+    let mut parts = Vec::new();
+    if let Some(class) = &result.class {
+        parts.push(class.clone());
+    }
+    if let Some(code) = result.exit_code.filter(|code| *code != 0) {
+        parts.push(format!("exit {code}"));
+    }
+    if !result.text.is_empty() {
+        parts.push(result.text.clone());
+    }
+    if let Some(verdict) = &result.verdict {
+        parts.push(format!("{verdict} meanwhile"));
+    }
+    say::clean(&parts.join(": "))
+}
+
+/// Lines that wait, grouped by the code of their reason, the largest group first: `(what, number, an example)`.
+pub fn groups(lines: &[InstructionView]) -> Vec<Group> {
+    let mut by_code: BTreeMap<(String, String), Group> = BTreeMap::new();
+    for line in lines {
+        let Some(reason) = &line.reason else { continue };
+        let key = (reason.code.clone(), reason.system.clone());
+        let group = by_code.entry(key).or_insert_with(|| Group {
+            lines: 0,
+            code: say::clean(&reason.code).replace('_', " "),
+            system: say::clean(&reason.system),
+            hosts: Vec::new(),
+            text: reason_text(reason),
+        });
+        group.lines += 1;
+        if group.hosts.len() < 3 {
+            group.hosts.push(say::clean(&line.host));
+        }
+    }
+    let mut groups: Vec<Group> = by_code.into_values().collect();
+    groups.sort_by(|a, b| b.lines.cmp(&a.lines).then_with(|| a.code.cmp(&b.code)));
+    groups
+}
+
+/// Lines that wait for the same reason at the same system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// How many.
+    pub lines: u64,
+    /// The reason's words.
+    pub code: String,
+    /// Where.
+    pub system: String,
+    /// Up to three of the hosts.
+    pub hosts: Vec<String>,
+    /// One line's sentence.
+    pub text: String,
+}
+
+impl Group {
+    /// One line: `11 host off (pc1, pc2, pc3 …): off since 09:12`.
+    pub fn line(&self) -> String {
+        let more = if self.lines > self.hosts.len() as u64 { " …" } else { "" };
+        format!("{} {} ({}{more}): {}", self.lines, self.code, self.hosts.join(", "), self.text)
+    }
+}
+
+/// `job show`: facts, lines, the ends of installers' outputs.
+pub fn show(view: &JobView) -> String {
+    let job = &view.job;
+    let head = facts(&[
+        ("job", format!("{} {} {}", job.id, job.job_type, job.packages.join(" "))),
+        ("to", job.to.join(" ")),
+        ("state", format!("{} · {}", job.state, counts_text(&job.counts))),
+        ("at", job.at.as_deref().map_or("now".into(), when::shown)),
+        ("until", when::shown(&job.until)),
+        ("made", format!("{} · revision {}", when::shown(&job.created), view.revision)),
+    ]);
+    let mut parts = vec![say::clean_lines(&head)];
+    if view.instructions.is_empty() {
+        parts.push("no lines yet: nobody at the destination has joined".into());
+    } else {
+        parts.push(table::table(&view.instructions));
+    }
+    parts.extend(tails(view));
+    parts.join("\n\n")
+}
+
+fn tails(view: &JobView) -> Vec<String> {
+    let with_tail: Vec<(&InstructionView, &ResultView)> = view
+        .instructions
+        .iter()
+        .filter_map(|line| line.result.as_ref().map(|result| (line, result)))
+        .filter(|(line, result)| line.state == "failed" && !result.tail.trim().is_empty())
+        .collect();
+    let mut texts: Vec<String> = with_tail
+        .iter()
+        .take(TAILS_MAX)
+        .map(|(line, result)| {
+            let tail = say::clean_lines(result.tail.trim_end());
+            format!("the end of what it said at {}:\n{}", say::clean(&line.host), indented(&tail))
+        })
+        .collect();
+    if with_tail.len() > TAILS_MAX {
+        let more = (with_tail.len() - TAILS_MAX) as u64;
+        texts.push(format!("{} more said something: --json shows all", count(more, "line")));
+    }
+    texts
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+#[path = "job_tests.rs"]
+mod tests;

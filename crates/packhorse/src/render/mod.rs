@@ -1,0 +1,23 @@
+//! What is shown, and how. Everything here makes text from values of the administrator's API and does nothing else.
+
+pub mod explain;
+pub mod host;
+pub mod job;
+pub mod listing;
+pub mod package;
+pub mod relay;
+pub mod status;
+pub mod table;
+
+/// `1 host`, `3 hosts`.
+pub fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+/// Lines of `name  value`, the values below one another.
+pub fn facts(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned()).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,71 @@
+//! One relay.
+
+use packhorse_wire::admin::{RelayPackage, RelayView};
+use serde::Serialize;
+
+use super::facts;
+use super::table::{self, Cell, Row, size};
+use crate::{say, when};
+
+#[derive(Debug, Serialize)]
+struct Kept<'a>(&'a RelayPackage);
+
+impl Row for Kept<'_> {
+    const COLUMNS: &'static [&'static str] = &["package", "size_bytes", "kept_until", "needed_by"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.0.package),
+            Cell::Bytes(self.0.size_bytes),
+            Cell::text(when::shown_day(&self.0.keep_until)),
+            Cell::Number(self.0.needed_by),
+        ]
+    }
+}
+
+/// `relay show`
+pub fn show(view: &RelayView) -> String {
+    let head = say::clean_lines(&facts(&[
+        ("relay", view.name.clone()),
+        ("received", format!("{} from its higher system since it joined", size(view.received_bytes))),
+        ("sent", format!("{} to its lower systems", size(view.sent_bytes))),
+        ("store", format!("{} used, {} free", size(view.used_bytes), size(view.free_bytes))),
+    ]));
+    let kept: Vec<Kept<'_>> = view.packages.iter().map(Kept).collect();
+    if kept.is_empty() {
+        format!("{head}\n\nkeeps no package")
+    } else {
+        format!("{head}\n\n{}", table::table(&kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_and_what_it_keeps() {
+        let view = RelayView {
+            name: "osaka".into(),
+            packages: vec![RelayPackage {
+                package: "office/editor@2.1:1".into(),
+                keep_until: "2027-03-03T12:00:00Z".into(),
+                size_bytes: 38_000_000,
+                needed_by: 12,
+            }],
+            received_bytes: 38_000_000,
+            sent_bytes: 180_000_000,
+            used_bytes: 38_000_000,
+            free_bytes: 1_200_000_000,
+        };
+        assert_eq!(
+            show(&view),
+            "relay     osaka\n\
+             received  38.0 MB from its higher system since it joined\n\
+             sent      180.0 MB to its lower systems\n\
+             store     38.0 MB used, 1.2 GB free\n\n\
+             PACKAGE              SIZE     KEPT UNTIL  NEEDED BY\n\
+             office/editor@2.1:1  38.0 MB  3 Mar 2027         12"
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Orders for direct lower systems: one numbered feed for each.
+
+use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
+use packhorse_domain::ids::{Incarnation, JobKey};
+use packhorse_domain::merkle::Prover;
+use packhorse_domain::planner::{PlanLine, Provers, order};
+use packhorse_domain::report::Receipt;
+
+use super::state::JobRow;
+use super::{Hub, HubWrite};
+use crate::cx::Cx;
+use crate::msg::{Msg, Order};
+use crate::options::Plant;
+use crate::sites::{Lower, NodeId};
+
+/// Most entries in a batch.
+const BATCH_MAX: usize = 12;
+
+/// A request that waits for something new.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    node: NodeId,
+    incarnation: Incarnation,
+    after: u64,
+}
+
+impl Hub {
+    /// A lower system asks what comes after its cursor, by which it acknowledges what is before.
+    pub(super) fn feed_asked(&mut self, cx: &mut Cx<'_>, node: NodeId, lower: Lower, cursor: Option<Cursor>) {
+        if self.lives().is_none() {
+            return;
+        }
+        let head = self.store.now().feeds.get(&lower).map(|feed| feed.head);
+        let verdict = head.map_or(Answer::Rebuild, |head| answer(head, cursor));
+        let after = match (verdict, head) {
+            (Answer::After { after }, Some(head)) => {
+                if after > head.pruned {
+                    self.store.put(HubWrite::FeedPrune(lower, after));
+                }
+                after
+            }
+            (Answer::Rebuild, Some(head)) if cx.planted(Plant::NeverRebuild) => head.pruned,
+            _ => {
+                self.rebuild(cx, lower);
+                0
+            }
+        };
+        let Some(feed) = self.store.now().feeds.get(&lower) else { return };
+        let held = Held { node, incarnation: feed.head.incarnation, after };
+        self.held.insert(lower, held);
+    }
+
+    /// A new feed that holds all that is open for a lower system.
+    fn rebuild(&mut self, cx: &mut Cx<'_>, lower: Lower) {
+        cx.stats.rebuilds += 1;
+        let life = cx.life();
+        self.store.put(HubWrite::FeedNew(lower, life));
+        let covered: Vec<_> = self.covered(lower).map(|place| place.host).collect();
+        let state = self.store.now();
+        let mut orders: Vec<Order> =
+            covered.iter().filter_map(|host| state.places.get(host)).cloned().map(Order::Place).collect();
+        orders.extend(state.jobs.keys().filter_map(|key| self.job_order(key, lower)));
+        let marks = state.marks.iter().filter(|((origin, _), _)| covered.contains(origin));
+        let receipts: Vec<Receipt> = marks
+            .map(|((origin, incarnation), upto)| Receipt {
+                origin: *origin,
+                incarnation: *incarnation,
+                upto: *upto,
+            })
+            .collect();
+        orders.push(Order::Receipts(receipts));
+        for order in orders {
+            self.store.put(HubWrite::FeedAppend(lower, order));
+        }
+    }
+
+    /// Tells every direct lower system about a job, as far as it names hosts there. Feeds that nobody has asked for yet are
+    /// made when they are asked for.
+    pub(super) fn distribute(&mut self, key: &JobKey) {
+        let lowers: Vec<Lower> = self.store.now().feeds.keys().copied().collect();
+        for lower in lowers {
+            if let Some(order) = self.job_order(key, lower) {
+                self.store.put(HubWrite::FeedAppend(lower, order));
+            }
+        }
+    }
+
+    fn job_order(&self, key: &JobKey, lower: Lower) -> Option<Order> {
+        let row = self.store.now().jobs.get(key)?;
+        let lines: Vec<PlanLine> =
+            self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
+        let part = order(&lines, &provers(row))?;
+        // Where everything has ended by the hosts' own word there is nothing left to tell.
+        (part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
+    }
+
+    fn plan_line(&self, row: &JobRow, host: packhorse_domain::ids::HostId) -> Option<PlanLine> {
+        let job = row.doc.unverified();
+        let (attempt, leaf) = *self.store.now().named.get(&(job.key.clone(), host))?;
+        // The host's own word counts, not a verdict: a host that has not said so may still act.
+        let ended = self.lines_of(job, host).all(|line| line.state.is_end() && line.attempt >= attempt);
+        Some(PlanLine { host, attempt, leaf, ended })
+    }
+
+    /// Answers held requests for which there is something to say by now.
+    pub(super) fn answer_held(&mut self, cx: &mut Cx<'_>) {
+        let Some(lives) = self.lives() else { return };
+        let mut answered = Vec::new();
+        let mut evil = self.evil.take();
+        for (lower, held) in &self.held {
+            let Some(feed) = self.store.now().feeds.get(lower) else { continue };
+            if feed.head.last <= held.after && feed.head.incarnation == held.incarnation {
+                continue;
+            }
+            answered.push(*lower);
+            // A request for an earlier life of the feed: the reader asks again.
+            if feed.head.incarnation != held.incarnation {
+                continue;
+            }
+            let rest = feed.entries.range(held.after + 1..).take(BATCH_MAX);
+            let mut entries: Vec<(u64, Order)> = rest.map(|(n, order)| (*n, order.clone())).collect();
+            if let Some(evil) = &mut evil {
+                evil.twist(cx, &mut entries);
+            }
+            let batch = Batch { incarnation: held.incarnation, after: held.after, entries };
+            let all = batch.entries.last().is_none_or(|(n, _)| *n == feed.head.last);
+            cx.send(held.node, Msg::Feed { lives, batch, all });
+        }
+        self.evil = evil;
+        self.held.retain(|lower, _| !answered.contains(lower));
+    }
+}
+
+fn provers(row: &JobRow) -> Provers {
+    let mut provers = Provers::new();
+    for proof in &row.proofs {
+        provers.entry(proof.attempt).or_default().extend(Prover::new(proof.slice.clone()));
+    }
+    provers
+}

@@ -1,0 +1,178 @@
+//! At the managing server: what an administrator does, and what time does to jobs.
+
+use packhorse_domain::ids::{HostId, JobKey};
+use packhorse_domain::instruction::{LineKey, State, Verdict};
+use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round};
+use packhorse_domain::merkle::{Slice, root};
+use packhorse_domain::planner::{Opened, opens};
+use packhorse_domain::time::Time;
+
+use super::{Hub, HubWrite};
+use crate::cx::Cx;
+use crate::signed::Signed;
+
+/// Whom a new job is for.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// These hosts, by a signed list.
+    Hosts(Vec<HostId>),
+    /// The clients below a relay.
+    Below(HostId),
+    /// All clients, or all hosts.
+    All {
+        /// And the relays.
+        relays: bool,
+    },
+}
+
+impl Hub {
+    /// Writes down where a host stands.
+    pub fn register(&mut self, place: Place) {
+        self.store.put(HubWrite::Place(Signed::sign(place)));
+    }
+
+    /// Makes a job.
+    pub fn create_job(
+        &mut self,
+        cx: &mut Cx<'_>,
+        packages: Vec<JobPackage>,
+        to: Destination,
+        at: Option<Time>,
+        until: Time,
+    ) {
+        let number = self.store.now().jobs.len() as u64 + 1;
+        let (clause, proof) = self.clause(to, 1);
+        cx.stats.jobs += 1;
+        cx.stats.listed_jobs += u64::from(proof.is_some());
+        let job = Job {
+            key: JobKey::server(1, number),
+            revision: 1,
+            job_type: JobType::Install,
+            created: cx.now,
+            packages,
+            rounds: vec![Round { attempt: 1, ordered: cx.now, to: vec![clause] }],
+            at,
+            until,
+            allow_downgrade: cx.rng.per_mille(300),
+            intent: Intent::Open,
+        };
+        if job.validate().is_ok() {
+            self.publish(cx, job.clone(), proof.into_iter().collect());
+            self.supersede(cx, &job);
+        }
+    }
+
+    /// A destination as a signed clause; a list is put in route order and kept for its proofs.
+    fn clause(&self, to: Destination, attempt: u32) -> (Clause, Option<Proof>) {
+        let mut hosts = match to {
+            Destination::Below(relay) => return (Clause::Below(relay), None),
+            Destination::All { relays } => return (Clause::All { relays }, None),
+            Destination::Hosts(hosts) => hosts,
+        };
+        let places = &self.store.now().places;
+        let route = |host: &HostId| places.get(host).and_then(Signed::verify).map(|place| &place.route);
+        hosts.sort_by(|a, b| (route(a), a).cmp(&(route(b), b)));
+        hosts.dedup();
+        let size = hosts.len() as u32;
+        let clause = Clause::Hosts { root: root(&hosts), size };
+        (clause, Slice::of(&hosts, 0, size).map(|slice| Proof { attempt, slice }))
+    }
+
+    /// Signs a revision, opens the lines of whom it names, and tells the lower systems.
+    fn publish(&mut self, cx: &mut Cx<'_>, job: Job, fresh: Vec<Proof>) {
+        let mut proofs =
+            self.store.now().jobs.get(&job.key).map(|row| row.proofs.clone()).unwrap_or_default();
+        proofs.extend(fresh);
+        let doc = Signed::sign(job.clone());
+        self.store.put(HubWrite::Job(doc, proofs.clone()));
+        let places: Vec<Place> =
+            self.store.now().places.values().filter_map(Signed::verify).cloned().collect();
+        for opened in opens(&job, &proofs, &[], &places) {
+            self.open_at_top(cx, &job, opened);
+        }
+        self.judge_cancelled(cx, &job);
+        self.distribute(&job.key);
+    }
+
+    /// As at a relay, but a next attempt goes through the table of states.
+    fn open_at_top(&mut self, cx: &Cx<'_>, job: &Job, opened: Opened) {
+        for package in &job.packages {
+            let key = LineKey { job: job.key.clone(), package: package.id, host: opened.host };
+            if let Some(mut line) = self.store.now().lines.get(&key).cloned()
+                && line.attempt < opened.attempt
+                && line.retry(opened.attempt, cx.now).is_ok()
+            {
+                self.store.put(HubWrite::Line(key, line));
+            }
+        }
+        self.open_lines(cx, job, opened);
+    }
+
+    /// A newer job for the same package takes the place of what older ones have not begun.
+    fn supersede(&mut self, cx: &Cx<'_>, newer: &Job) {
+        let jobs = &self.store.now().jobs;
+        let same = |a: &JobPackage, b: &JobPackage| {
+            (&a.label.cabinet, &a.label.name) == (&b.label.cabinet, &b.label.name)
+        };
+        let mut over: Vec<LineKey> = Vec::new();
+        for key in self.store.now().lines.keys().filter(|key| key.job < newer.key) {
+            let Some(old) = jobs.get(&key.job).map(|row| row.doc.unverified()) else { continue };
+            let package = old.packages.iter().find(|package| package.id == key.package);
+            let replaced = package.is_some_and(|old| newer.packages.iter().any(|new| same(old, new)));
+            if replaced && self.lines_of(newer, key.host).next().is_some() {
+                over.push(key.clone());
+            }
+        }
+        self.judge(cx, Verdict::Superseded, |key| over.contains(key));
+    }
+
+    /// Cancels an open job; answers whether there was one.
+    pub fn cancel_job(&mut self, cx: &mut Cx<'_>, key: &JobKey) -> bool {
+        let Some(mut job) = self.open_job(cx, key) else { return false };
+        job.revision += 1;
+        job.intent = Intent::Cancelled;
+        cx.stats.cancelled_jobs += 1;
+        self.publish(cx, job, Vec::new());
+        true
+    }
+
+    /// Asks the hosts again where a job failed and all has ended.
+    pub fn retry_job(&mut self, cx: &mut Cx<'_>, key: &JobKey) -> bool {
+        let Some(mut job) = self.open_job(cx, key) else { return false };
+        let hosts: Vec<HostId> = self.failed_hosts(&job);
+        if hosts.is_empty() {
+            return false;
+        }
+        let attempt = job.rounds.len() as u32 + 1;
+        let (clause, proof) = self.clause(Destination::Hosts(hosts), attempt);
+        job.revision += 1;
+        job.rounds.push(Round { attempt, ordered: cx.now, to: vec![clause] });
+        cx.stats.retries += 1;
+        self.publish(cx, job, proof.into_iter().collect());
+        true
+    }
+
+    fn failed_hosts(&self, job: &Job) -> Vec<HostId> {
+        let named = self.store.now().named.keys().filter(|(of, _)| *of == job.key).map(|(_, host)| *host);
+        named
+            .filter(|host| {
+                let shown: Vec<State> = self.lines_of(job, *host).map(|line| line.shown()).collect();
+                shown.iter().all(|state| state.is_end()) && shown.contains(&State::Failed)
+            })
+            .collect()
+    }
+
+    fn open_job(&self, cx: &Cx<'_>, key: &JobKey) -> Option<Job> {
+        let job = self.store.now().jobs.get(key)?.doc.unverified();
+        (job.intent == Intent::Open && cx.now < job.until).then(|| job.clone())
+    }
+
+    /// Ends as missed, as far as this system knows, what has not begun by its job's end.
+    pub(super) fn judge_missed(&mut self, cx: &Cx<'_>) {
+        let jobs = self.store.now().jobs.values().map(|row| row.doc.unverified());
+        let over: Vec<JobKey> = jobs.filter(|job| job.until <= cx.now).map(|job| job.key.clone()).collect();
+        if !over.is_empty() {
+            self.judge(cx, Verdict::Missed, |key| over.contains(&key.job));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the administrator does, drawn from the seed: jobs in all destinations, cancels, retries.
+
+use packhorse_domain::ids::{HostId, JobKey};
+use packhorse_domain::job::JobPackage;
+use packhorse_domain::time::Time;
+
+use super::{Event, World};
+use crate::cx::Cx;
+use crate::hub::{Destination, Hub};
+use crate::node::Role;
+use crate::sites::SERVER_NODE;
+
+/// Something an administrator does.
+#[derive(Debug, Clone, Copy)]
+pub enum Admin {
+    /// A new job.
+    Install,
+    /// Some job is cancelled.
+    Cancel,
+    /// What failed of some job is asked for again.
+    Retry,
+}
+
+impl World {
+    /// Draws what is done and when.
+    pub(super) fn plan_admin(&mut self) {
+        let last = self.options.rough_secs * 850_000;
+        for _ in 0..self.rng.between(2, 6) {
+            self.plan_act(Admin::Install, 6_000_000, last);
+        }
+        for _ in 0..self.rng.between(0, 2) {
+            self.plan_act(Admin::Cancel, 60_000_000, last);
+        }
+        for _ in 0..self.rng.between(0, 4) {
+            self.plan_act(Admin::Retry, 200_000_000, last);
+        }
+    }
+
+    fn plan_act(&mut self, admin: Admin, first: i64, last: i64) {
+        let at = Time(self.rng.between(first.min(last), last));
+        self.at(at, Event::Admin(admin));
+    }
+
+    /// Does it, or a little later if the server is down.
+    pub(super) fn administrate(&mut self, admin: Admin) {
+        if !self.nodes[SERVER_NODE].up {
+            return self.in_micros(5_000_000, 10_000_000, Event::Admin(admin));
+        }
+        self.note(SERVER_NODE, &format!("{admin:?}"));
+        match admin {
+            Admin::Install => self.new_job(),
+            Admin::Cancel => self.on_some_job(Hub::cancel_job),
+            Admin::Retry => self.on_some_job(Hub::retry_job),
+        }
+    }
+
+    /// The hosts have joined before the first job.
+    pub(super) fn register_places(&mut self) {
+        self.step(SERVER_NODE, |role, cx| {
+            let Role::Hub(hub) = role else { return };
+            if hub.store.now().places.is_empty() {
+                cx.sites.places().for_each(|place| hub.register(place.clone()));
+            }
+        });
+    }
+
+    fn new_job(&mut self) {
+        let to = self.draw_destination();
+        let mut packages: Vec<JobPackage> = Vec::new();
+        for _ in 0..self.rng.between(1, 2) {
+            let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
+            packages.extend(drawn.filter(|new| packages.iter().all(|old| old.id != new.id)));
+        }
+        let later = self.rng.between(10, 300);
+        let at = self.rng.per_mille(250).then(|| self.now.plus_secs(later));
+        let soon = self.rng.between(30, 900);
+        let until = at.unwrap_or(self.now);
+        let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
+        self.step(SERVER_NODE, |role, cx| {
+            if let Role::Hub(hub) = role {
+                hub.create_job(cx, packages, to, at, until);
+            }
+        });
+    }
+
+    fn draw_destination(&mut self) -> Destination {
+        let relays: Vec<HostId> =
+            self.sites.relays().filter_map(|relay| Some(self.sites.lower(relay)?.host)).collect();
+        match self.rng.below(5) {
+            0 => Destination::All { relays: self.rng.per_mille(500) },
+            1 => match self.rng.pick(&relays) {
+                Some(relay) => Destination::Below(*relay),
+                None => Destination::All { relays: true },
+            },
+            _ => {
+                let often = self.rng.below(900) + 100;
+                let all: Vec<HostId> = self.sites.places().map(|place| place.host).collect();
+                let mut some: Vec<HostId> =
+                    all.iter().copied().filter(|_| self.rng.per_mille(often)).collect();
+                if some.is_empty() {
+                    some.extend(self.rng.pick(&all));
+                }
+                Destination::Hosts(some)
+            }
+        }
+    }
+
+    /// Tries an act on the jobs from some job on, until one fits.
+    fn on_some_job(&mut self, act: impl Fn(&mut Hub, &mut Cx<'_>, &JobKey) -> bool) {
+        let Some(server) = self.server() else { return };
+        let mut jobs: Vec<JobKey> = server.store.now().jobs.keys().cloned().collect();
+        let first = self.rng.below(jobs.len() as u64) as usize;
+        jobs.rotate_left(first);
+        self.step(SERVER_NODE, |role, cx| {
+            if let Role::Hub(hub) = role {
+                jobs.iter().any(|key| act(hub, cx, key));
+            }
+        });
+    }
+}

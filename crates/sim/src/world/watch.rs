@@ -1,0 +1,157 @@
+//! The checks, told of everything that becomes durable, and what is looked at from time to time.
+
+use packhorse_domain::agent::Entry;
+use packhorse_domain::instruction::{LineKey, State};
+use packhorse_domain::report::Receipt;
+
+use super::{Event, SWEEP_SECS, World};
+use crate::checks::{Checked, View, every_line_has_a_reason, goes_on, hosts_end, no_result_lost};
+use crate::client::AgentWrite;
+use crate::hub::HubWrite;
+use crate::node::Writes;
+use crate::sites::{NodeId, SERVER_NODE};
+
+impl World {
+    /// Something became durable.
+    pub(super) fn watch(&mut self, id: NodeId, writes: Writes) {
+        match writes {
+            Writes::Hub(writes) => writes.iter().for_each(|write| self.watch_hub(id, write)),
+            Writes::Agent(writes) => writes.iter().for_each(|write| self.watch_agent(id, write)),
+        }
+    }
+
+    fn watch_hub(&mut self, id: NodeId, write: &HubWrite) {
+        let Some(hub) = self.nodes[id].hub() else { return };
+        let places = &hub.store.durable().places;
+        let checked = self.ledger.below_only(&self.sites, id, write, |host| places.contains_key(host));
+        self.check(checked);
+        let life = self.nodes[id].role.life();
+        match write {
+            HubWrite::Job(doc, lists) => {
+                if id == SERVER_NODE {
+                    self.ledger.signed(&self.sites, doc.unverified(), lists);
+                }
+                let checked = self.ledger.revision_taken(id, life, doc.unverified());
+                self.check(checked);
+            }
+            HubWrite::Outbox(None, report) => {
+                let checked = self.ledger.report_made(report);
+                self.check(checked);
+            }
+            HubWrite::Mark(receipt) if id != SERVER_NODE => {
+                let checked = self.ledger.receipt_taken(receipt);
+                self.check(checked);
+            }
+            HubWrite::History(_, report) => {
+                let checked = self.ledger.report_arrived(report);
+                self.check(checked);
+            }
+            HubWrite::Line(key, _) if id == SERVER_NODE => self.watch_line(key),
+            _ => {}
+        }
+    }
+
+    fn watch_agent(&mut self, id: NodeId, write: &AgentWrite) {
+        let Some(host) = self.sites.lower(id).map(|lower| lower.host) else { return };
+        let life = self.nodes[id].role.life();
+        match write {
+            AgentWrite::Job(known) => {
+                let checked = self.ledger.revision_taken(id, life, &known.job);
+                self.check(checked);
+                let checked = self.ledger.attempt_taken(&host, (id, life), known);
+                self.check(checked);
+            }
+            AgentWrite::Journal(entry) => self.watch_journal(id, entry),
+            AgentWrite::Alarm(report) => {
+                let checked = self.ledger.report_made(report);
+                self.check(checked);
+            }
+            AgentWrite::Base(upto) => {
+                let receipt = Receipt { origin: host, incarnation: life, upto: *upto };
+                let checked = self.ledger.receipt_taken(&receipt);
+                self.check(checked);
+            }
+            _ => {}
+        }
+    }
+
+    fn watch_journal(&mut self, id: NodeId, entry: &Entry) {
+        let Some((agent, _)) = self.nodes[id].agent() else { return };
+        let (report, life) = (agent.agent().report_of(entry), agent.life());
+        if let Some(report) = report {
+            let checked = self.ledger.report_made(&report);
+            self.check(checked);
+        }
+        let Some(host) = self.sites.lower(id).map(|lower| lower.host) else { return };
+        let checked = self.ledger.begun(&host, (id, life), entry);
+        self.check(checked);
+    }
+
+    fn watch_line(&mut self, key: &LineKey) {
+        let checked = self.line_has_a_reason(key);
+        self.check(checked);
+    }
+
+    fn line_has_a_reason(&self, key: &LineKey) -> Checked {
+        let Some(server) = self.server() else { return Ok(()) };
+        let state = server.store.durable();
+        match (state.lines.get(key), state.jobs.get(&key.job)) {
+            (Some(line), Some(row)) => {
+                every_line_has_a_reason(server, &self.sites, (key, line), row.doc.unverified(), self.now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at all lines; after the faults, whether all is well or the time for it is over.
+    pub(super) fn sweep(&mut self) {
+        let keys: Vec<LineKey> = self
+            .server()
+            .map(|server| server.store.durable().lines.keys().cloned().collect())
+            .unwrap_or_default();
+        keys.iter().for_each(|key| self.watch_line(key));
+        if let Some(since) = self.calm_since {
+            let well = self.all_is_well();
+            self.finished = well.is_ok();
+            if self.now.secs_since(since) > self.options.calm_secs {
+                self.check(well);
+            }
+        }
+        let at = self.now.plus_secs(SWEEP_SECS);
+        self.at(at, Event::Sweep);
+    }
+
+    /// Whether everything has come to its end and nothing is lost.
+    pub(super) fn all_is_well(&self) -> Checked {
+        let Some(server) = self.server().map(|server| server.store.durable()) else { return Ok(()) };
+        let agents: Vec<View<'_>> = self
+            .sites
+            .agents()
+            .filter_map(|id| {
+                let (agent, _) = self.nodes[id].agent()?;
+                Some(View { host: self.sites.lower(id)?.host, agent: agent.agent() })
+            })
+            .collect();
+        hosts_end(server, &agents)?;
+        no_result_lost(&self.ledger)?;
+        goes_on(server, &agents)
+    }
+
+    /// How the lines ended, for the figures.
+    pub(super) fn count_lines(&mut self) {
+        let Some(server) = self.nodes[SERVER_NODE].hub() else { return };
+        for line in server.store.durable().lines.values() {
+            let count = match line.shown() {
+                State::Done => &mut self.stats.done,
+                State::AlreadyInstalled => &mut self.stats.already_installed,
+                State::NotApplicable => &mut self.stats.not_applicable,
+                State::Failed => &mut self.stats.failed,
+                State::Cancelled => &mut self.stats.cancelled,
+                State::Missed => &mut self.stats.missed,
+                State::Superseded => &mut self.stats.superseded,
+                _ => continue,
+            };
+            *count += 1;
+        }
+    }
+}
