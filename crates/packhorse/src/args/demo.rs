@@ -8,10 +8,6 @@ use super::{Access, JsonFlag};
 use crate::span;
 
 /// `packhorse demo`
-///
-/// Starts in one temporary folder a managing server, the relay osaka, the relay namba below it and six clients, as real
-/// processes on loopback ports, without root; packages packhorse itself and brings it to them. Then it stays up until
-/// Ctrl-C, so that you can try things out.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// End after the run, with exit code 0 if everything was as told, else 1, and remove the folder
@@ -20,9 +16,6 @@ pub struct DemoArgs {
 }
 
 /// `packhorse fleet`
-///
-/// The clients speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They
-/// join through the given relays in turn, a job is made for all of them, and what it took is printed.
 #[derive(Debug, Args)]
 pub struct FleetArgs {
     /// How many clients
@@ -31,7 +24,7 @@ pub struct FleetArgs {
     /// The systems to join through: https://NAME:PORT; several are shared evenly
     #[arg(long, value_name = "URL", required = true, num_args = 1..)]
     pub to: Vec<String>,
-    /// The package to install [default: the newest of cabinet main]
+    /// The package to install [default: the only one there is]
     #[arg(long)]
     pub package: Option<String>,
     /// Obtain the package's content too, verify it, and throw it away

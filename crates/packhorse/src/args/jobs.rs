@@ -5,10 +5,8 @@ use clap::{Args, Subcommand};
 use super::{Access, Format, JsonFlag, ListArgs};
 
 /// `packhorse install`
-///
-/// The job's number is printed. Without --at it starts now; without --until it ends after 90 days; machines that join
-/// `all` or `below:` meanwhile are taken in, and machines that are off get it when they are back.
 #[derive(Debug, Args)]
+#[command(override_usage = "packhorse install <PACKAGE>... --to <DEST>... [OPTIONS]")]
 pub struct InstallArgs {
     /// cabinet/name@version:generation; left out, the cabinet is main, version and generation the newest
     #[arg(value_name = "PACKAGE", required = true, num_args = 1..)]
@@ -85,6 +83,8 @@ pub struct JobAddressArgs {
 
 /// `packhorse explain`
 #[derive(Debug, Args)]
+#[command(override_usage = "packhorse explain <JOB> [HOST]\n       packhorse explain --host <HOST>\n       \
+                            packhorse explain --relay <RELAY> [PACKAGE]")]
 pub struct ExplainArgs {
     /// A job: its lines by reason, with counts and what would clear each
     #[arg(value_name = "JOB", required_unless_present_any = ["host", "relay"], conflicts_with = "host")]

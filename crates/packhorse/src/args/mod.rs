@@ -39,6 +39,10 @@ pub struct Cli {
 #[command(next_display_order = 0)]
 pub enum Command {
     /// Show the whole system on this machine: server, two relays, six clients
+    ///
+    /// Starts in one temporary folder a managing server, the relay osaka, the relay namba below it and six clients, as
+    /// real processes on loopback ports, without root; packages packhorse itself and brings it to them. Then it stays up
+    /// until Ctrl-C, so that you can try things out.
     Demo(DemoArgs),
     /// Make and run the managing server
     #[command(subcommand)]
@@ -65,13 +69,22 @@ pub enum Command {
     #[command(subcommand)]
     Package(PackageVerb),
     /// Install packages on machines: everyone at the destination gets them
+    ///
+    /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
+    /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
     /// See, follow, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),
     /// Say why: of a job, of a machine, of a relay
+    ///
+    /// Whatever has not ended has a reason: where it waits, since when, when it is tried again, and what would clear it.
     Explain(ExplainArgs),
     /// Many simulated clients in one process, for sizing and tests
+    ///
+    /// They speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They join
+    /// through the given systems in turn, a job is made for all of them, and what it took is printed. Exit code 0 if every
+    /// result came and was good.
     Fleet(FleetArgs),
     /// Print completions for a shell
     Completions {

@@ -55,6 +55,24 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_is_shown_as_the_server_wrote_it() {
+        let text = "install office/editor@2.1:1 to below:osaka            180 hosts: 179 in, 1 out\n\
+                    \u{20} out   1 has it already\n\
+                    \u{20} when  now; no window: any time\u{1b}[2J\n\
+                    \u{20} line  server → osaka    38 MB (kept until 3 Dec)\n";
+        let view = PlanView {
+            to: vec![],
+            packages: vec![],
+            hosts: 180,
+            within: 179,
+            out: vec![],
+            lines: vec![],
+            text: text.into(),
+        };
+        assert_eq!(plan(&view), text.replace('\u{1b}', " ").trim_end());
+    }
+
+    #[test]
     fn groups_and_single_lines() {
         let answer = Explained {
             summary: "312 of 340 done · 11 off · 3 failed: exit 1603".into(),

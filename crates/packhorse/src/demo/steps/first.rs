@@ -50,7 +50,8 @@ pub async fn install(stage: &mut Stage, narrator: &Narrator, packed: &Packed) ->
 
 /// Waits until namba is in the middle of its copy, kills it, and starts it again.
 async fn cut(stage: &mut Stage, narrator: &Narrator, packed: &Packed) -> Outcome<u64> {
-    let data = stage.path(NAMBA.name);
+    // What a relay has of a package that is still arriving.
+    let data = stage.path(NAMBA.name).join("store/staging");
     let before = folder_bytes(&data);
     let enough = packed.copy_bytes * CUT_PERCENT / 100;
     stage
