@@ -1,12 +1,100 @@
-//! The administrator's API.
+//! What administrators may ask: the paths of [`packhorse_wire::admin`], JSON over HTTPS, for callers with an administrator's
+//! certificate.
+//!
+//! | module | what |
+//! |---|---|
+//! | `auth`, `error`, `request` | who may ask; refusals; reading requests |
+//! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
+//! | `tokens`, `cabinets`, `uploads`, `packages` | what comes in |
+//! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
+//! | `around`, `lines`, `jobs`, `hosts`, `relays`, `explain` | what is seen |
+//! | `plan` | what a job would do |
+
+mod around;
+mod auth;
+mod cabinets;
+mod change;
+mod destinations;
+mod error;
+// mod explain;
+mod format;
+// mod hosts;
+mod jobs;
+mod keep;
+mod lines;
+mod make;
+mod packages;
+// mod plan;
+// mod relays;
+mod request;
+mod sentence;
+mod tokens;
+mod uploads;
+mod wish;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{delete, get, post};
+use packhorse_content::limits::ENVELOPE_BYTES;
+
+pub use error::AdminError;
 
 use crate::system::System;
+use uploads::Uploads;
+
+/// Longest request but for uploads, in bytes.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// What the handlers share.
+struct Admin {
+    system: Arc<System>,
+    uploads: Uploads,
+    /// Registering a package and removing one have to see store and database in the same state.
+    content: tokio::sync::Mutex<()>,
+}
 
 /// The routes.
 pub fn router(system: Arc<System>) -> Router {
-    Router::new().with_state(system)
+    let admin = Admin { system, uploads: Uploads::default(), content: tokio::sync::Mutex::new(()) };
+    Router::new()
+        .merge(upload_routes())
+        .merge(routes().layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)))
+        .route_layer(middleware::from_fn(auth::administrators_only))
+        .with_state(Arc::new(admin))
+}
+
+fn upload_routes() -> Router<Arc<Admin>> {
+    let begin = post(uploads::begin).layer(DefaultBodyLimit::max(ENVELOPE_BYTES));
+    // Frames are streamed: what they may measure follows from the manifest.
+    let frames = post(uploads::frames).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/admin/v1/uploads", begin)
+        .route("/admin/v1/uploads/{package}/frames", frames)
+        .route("/admin/v1/uploads/{package}/finish", post(uploads::finish))
+}
+
+fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        //         .route("/admin/v1/hosts", get(hosts::list))
+        //         .route("/admin/v1/hosts/{name}", get(hosts::show))
+        //         .route("/admin/v1/tree", get(hosts::tree))
+        .route("/admin/v1/tokens", get(tokens::list).post(tokens::make))
+        .route("/admin/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/admin/v1/cabinets", get(cabinets::list).post(cabinets::make))
+        .route("/admin/v1/cabinets/{name}/trust", post(cabinets::trust))
+        .route("/admin/v1/cabinets/{name}/distrust", post(cabinets::distrust))
+        .route("/admin/v1/packages", get(packages::list).delete(packages::remove))
+        .route("/admin/v1/packages/show", get(packages::show))
+        //         .route("/admin/v1/plan", post(plan::plan))
+        .route("/admin/v1/jobs", get(jobs::list).post(make::make))
+        .route("/admin/v1/jobs/{job}", get(jobs::show))
+        .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
+        .route("/admin/v1/jobs/{job}/retry", post(change::retry))
+    //         .route("/admin/v1/explain", get(explain::explain))
+    //         .route("/admin/v1/relays", get(relays::list))
+    //         .route("/admin/v1/relays/{name}", get(relays::show))
+    //         .route("/admin/v1/alarms", get(relays::alarms))
 }

@@ -104,7 +104,7 @@ fn fresh_id() -> Result<HostId, DbError> {
 }
 
 /// A job of this system's own, from its own database: verified when it was stored.
-fn read_own_job(envelope: &[u8]) -> Option<Job> {
+pub(crate) fn read_own_job(envelope: &[u8]) -> Option<Job> {
     let envelope = Envelope::decode(envelope, Limits::JOB_BYTES).ok()?;
     let doc: JobDoc = from_cbor_limited(&envelope.payload, Limits::JOB_BYTES).ok()?;
     Job::try_from(doc).ok()

@@ -18,6 +18,7 @@ pub mod rebuild;
 pub mod reports;
 mod schema;
 pub mod tokens;
+pub mod views;
 
 use std::cell::Cell;
 use std::path::Path;

@@ -1,0 +1,160 @@
+//! What lines stand in, as it is now: who is there, which relays keep what, how far packages have come.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use packhorse_domain::ids::{JobKey, PackageId};
+use packhorse_domain::instruction::Line;
+use packhorse_domain::job::HostRole;
+use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
+use packhorse_domain::time::Time;
+
+use crate::db::hosts::{HostRecord, HostRow};
+use crate::db::jobs::JobRecord;
+use crate::db::views::Scene;
+use crate::system::System;
+
+/// What a line's reason needs of its job.
+pub struct JobFacts {
+    /// Its identity.
+    pub key: JobKey,
+    /// When it starts, if not at once.
+    pub at: Option<Time>,
+    /// When it was registered.
+    pub created: Time,
+    /// When it ends.
+    pub until: Time,
+}
+
+impl From<&JobRecord> for JobFacts {
+    fn from(job: &JobRecord) -> JobFacts {
+        JobFacts {
+            key: job.key.clone(),
+            at: Some(job.starts).filter(|starts| *starts > job.created),
+            created: job.created,
+            until: job.until,
+        }
+    }
+}
+
+/// A host as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct HostNow {
+    /// It, and every relay on its route, is there.
+    pub online: bool,
+    /// Last heard.
+    pub last_seen: Option<Time>,
+    /// Two machines answer under its name, since then.
+    pub twins_since: Option<Time>,
+}
+
+type Route = Rc<[RelayFacts]>;
+
+/// Fleet, presence, copies and progress of one moment. Not kept over an await.
+pub struct Around<'a> {
+    system: &'a System,
+    scene: &'a Scene,
+    /// The moment.
+    pub now: Time,
+    present: RefCell<HashMap<HostRow, HostNow>>,
+    routes: RefCell<HashMap<(HostRow, PackageId), Route>>,
+}
+
+impl<'a> Around<'a> {
+    /// As it is now.
+    pub fn new(system: &'a System, scene: &'a Scene, now: Time) -> Around<'a> {
+        Around { system, scene, now, present: RefCell::default(), routes: RefCell::default() }
+    }
+
+    /// The system that answers.
+    pub fn asked(&self) -> &'a str {
+        &self.system.config.name
+    }
+
+    /// A host by its number.
+    pub fn host(&self, row: HostRow) -> Option<&'a HostRecord> {
+        self.scene.fleet.get(row)
+    }
+
+    /// The name of a host's higher system.
+    pub fn higher(&self, host: &HostRecord) -> &'a str {
+        let higher = host.higher.and_then(|row| self.scene.fleet.get(row));
+        higher.map_or(self.asked(), |relay| relay.name.as_str())
+    }
+
+    /// Whether a relay keeps a package.
+    pub fn keeps(&self, relay: HostRow, package: &PackageId) -> bool {
+        self.scene.copies.contains(&(relay, *package))
+    }
+
+    /// A host as it is now: what is behind a relay that is off counts as off, whatever the relay said last.
+    pub fn present(&self, host: &HostRecord) -> HostNow {
+        if let Some(known) = self.present.borrow().get(&host.row) {
+            return *known;
+        }
+        let own = self.system.presence.now(&host.id, self.now);
+        let relays = self.scene.fleet.route(host);
+        let relays = relays.iter().filter(|relay| relay.row != host.row);
+        let online = own.online
+            && relays.into_iter().all(|relay| self.system.presence.now(&relay.id, self.now).online);
+        let found =
+            HostNow { online, last_seen: own.last_seen.max(host.last_seen), twins_since: own.twins_since };
+        self.present.borrow_mut().insert(host.row, found);
+        found
+    }
+
+    /// How much of a package a host has, 0 to 100, while it is taking it in.
+    pub fn percent(&self, host: &HostRecord, package: &PackageId) -> Option<u8> {
+        self.system.presence.progress(&host.id, package)
+    }
+
+    /// Why a line has not ended; `None` exactly when it has.
+    pub fn reason(
+        &self,
+        job: &JobFacts,
+        host: Option<&HostRecord>,
+        package: &PackageId,
+        line: &Line,
+    ) -> Option<Reason> {
+        let present = host.map(|host| self.present(host));
+        let route = host.map_or_else(|| Rc::from([]), |host| self.route(host, package));
+        let facts = LineFacts {
+            asked: self.asked(),
+            job: &job.key,
+            at: job.at,
+            created: job.created,
+            host: host.map_or("a host that was removed", |host| host.name.as_str()),
+            online: present.is_some_and(|present| present.online),
+            last_seen: present.and_then(|present| present.last_seen).unwrap_or(job.created),
+            twins_since: present.and_then(|present| present.twins_since),
+            route: &route,
+            percent: host.and_then(|host| self.percent(host, package)),
+        };
+        reason::shown(line, &facts, self.now)
+    }
+
+    /// The relays down to a host: the same for all hosts that call one relay.
+    fn route(&self, host: &HostRecord, package: &PackageId) -> Route {
+        let last = if host.role == HostRole::Relay { host.row } else { host.higher.unwrap_or(0) };
+        if let Some(known) = self.routes.borrow().get(&(last, *package)) {
+            return known.clone();
+        }
+        let relays = self.scene.fleet.route(host);
+        let facts = relays.iter().map(|relay| self.relay(relay, package)).collect::<Vec<_>>();
+        let facts: Route = Rc::from(facts);
+        self.routes.borrow_mut().insert((last, *package), facts.clone());
+        facts
+    }
+
+    fn relay(&self, relay: &HostRecord, package: &PackageId) -> RelayFacts {
+        let present = self.present(relay);
+        RelayFacts {
+            name: relay.name.clone(),
+            online: present.online,
+            last_seen: present.last_seen.unwrap_or(relay.joined),
+            has_copy: self.keeps(relay.row, package),
+            percent: self.percent(relay, package),
+        }
+    }
+}

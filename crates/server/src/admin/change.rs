@@ -1,0 +1,204 @@
+//! A job is cancelled or tried again: each is its next revision. One command reads the newest revision, changes, signs and
+//! takes it, so that two changes at the same time come one after the other.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use packhorse_domain::ids::{JobAddress, SERVER};
+use packhorse_domain::instruction::{Line, State};
+use packhorse_domain::job::{Intent, Job, Proof, ROUNDS_MAX, Round};
+use packhorse_domain::time::Time;
+use packhorse_wire::admin::{JobMade, Retry};
+use rusqlite::Connection;
+
+use super::make::{Made, announce, sign};
+use super::request::Body;
+use super::{Admin, AdminError, destinations, jobs as shown_jobs};
+use crate::authority::Authority;
+use crate::capability::Capabilities;
+use crate::db::hosts::{Fleet, HostRow};
+use crate::db::jobs::{self, Incoming, JobRecord, Taken};
+use crate::db::{Command, DbError, join, packages};
+use crate::system::now;
+
+/// What becomes of the job.
+enum Change {
+    Cancel,
+    Retry { failed: bool },
+}
+
+struct ChangeJob {
+    authority: Arc<Authority>,
+    capabilities: Capabilities,
+    address: JobAddress,
+    change: Change,
+    now: Time,
+}
+
+impl Command for ChangeJob {
+    type Answer = Made;
+
+    fn apply(self, tx: &Connection) -> Result<Made, DbError> {
+        let record = shown_jobs::record(tx, SERVER, &self.address)?;
+        if record.key.issuer != SERVER {
+            let message = format!("job {} was made at {}", record.key, record.key.issuer);
+            return Err(DbError::refused("not_own", message, Some("change it there")));
+        }
+        let damaged = || DbError::damaged(format!("job {}", record.key));
+        let job = join::read_own_job(&record.envelope).ok_or_else(damaged)?;
+        let lines: Vec<(HostRow, Line)> =
+            jobs::lines_of(tx, record.row)?.into_iter().map(|(at, line)| (at.host, line)).collect();
+        match self.change {
+            Change::Cancel => self.cancel(tx, &record, job, &lines),
+            Change::Retry { failed } => self.retry(tx, &record, job, &lines, failed),
+        }
+    }
+}
+
+impl ChangeJob {
+    fn cancel(
+        &self,
+        tx: &Connection,
+        record: &JobRecord,
+        mut job: Job,
+        lines: &[(HostRow, Line)],
+    ) -> Result<Made, DbError> {
+        let nothing = Made { key: record.key.clone(), lines: 0, lowers: Vec::new() };
+        if job.intent == Intent::Cancelled {
+            return Ok(nothing);
+        }
+        let grows = job.rounds.iter().flat_map(|round| &round.to).any(grows);
+        let stopped = lines.iter().filter(|(_, line)| !line.shown().is_end() && !line.state.has_begun());
+        let stopped = stopped.count() as u64;
+        if stopped == 0 && (!grows || job.until <= self.now) {
+            let message = format!("job {} has nothing left that has not begun", record.key);
+            return Err(DbError::refused("ended", message, Some("packhorse job show says how it ended")));
+        }
+        job.intent = Intent::Cancelled;
+        let made = self.take(tx, record, job, Vec::new())?;
+        Ok(Made { lines: stopped, ..made })
+    }
+
+    fn retry(
+        &self,
+        tx: &Connection,
+        record: &JobRecord,
+        mut job: Job,
+        lines: &[(HostRow, Line)],
+        failed: bool,
+    ) -> Result<Made, DbError> {
+        self.may_retry(tx, record, &job, failed)?;
+        let again = |state: State| match failed {
+            true => state == State::Failed,
+            false => state.is_end() && !state.ended_well(),
+        };
+        let hosts = lines.iter().filter(|(_, line)| again(line.shown())).map(|(host, _)| *host).collect();
+        let fleet = Fleet::load(tx)?;
+        let hosts = fleet.in_route_order(hosts);
+        let (clause, prover) = destinations::list(&fleet, &hosts)?;
+        let (Some(clause), Some(prover)) = (clause, prover) else {
+            let what = if failed { "failed" } else { "ended badly" };
+            let message = format!("job {} has no line that {what}", record.key);
+            return Err(DbError::refused("nothing_to_retry", message, Some("packhorse job show")));
+        };
+        let attempt = job.rounds.last().map_or(1, |round| round.attempt + 1);
+        job.rounds.push(Round { attempt, ordered: self.now, to: vec![clause] });
+        job.intent = Intent::Open;
+        let proof = Proof { attempt, slice: prover.slice().clone() };
+        self.take(tx, record, job, vec![proof])
+    }
+
+    fn may_retry(&self, tx: &Connection, record: &JobRecord, job: &Job, failed: bool) -> Result<(), DbError> {
+        let again = Some("make a new job for these hosts: packhorse install");
+        if job.until <= self.now {
+            let message = format!("job {} has ended: its --until has passed", record.key);
+            return Err(DbError::refused("ended", message, again));
+        }
+        if job.rounds.len() >= ROUNDS_MAX {
+            return Err(DbError::refused(
+                "limit",
+                format!("job {} had {ROUNDS_MAX} attempts", record.key),
+                again,
+            ));
+        }
+        // Opening it again for a few would open it for all whom the cancel has not reached yet.
+        if job.intent == Intent::Cancelled && failed {
+            let message = format!("job {} was cancelled", record.key);
+            return Err(DbError::refused(
+                "cancelled",
+                message,
+                Some("leave --failed out, or make a new job"),
+            ));
+        }
+        for package in &job.packages {
+            if packages::registered(tx, &package.label.cabinet, &package.id)?.is_none() {
+                let message = format!("{} was removed", package.label);
+                return Err(DbError::refused(
+                    "unknown_package",
+                    message,
+                    Some("packhorse package add brings it back"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        tx: &Connection,
+        record: &JobRecord,
+        mut job: Job,
+        proofs: Vec<Proof>,
+    ) -> Result<Made, DbError> {
+        job.revision = record.revision + 1;
+        let incoming = Incoming {
+            envelope: sign(&self.authority, &job)?,
+            job,
+            proofs,
+            ended: Vec::new(),
+            copies: Vec::new(),
+            asked: record.asked.clone(),
+        };
+        match jobs::take(tx, &incoming, &self.capabilities, self.now)? {
+            Taken::Stored { lines, lowers, .. } => Ok(Made { key: record.key.clone(), lines, lowers }),
+            Taken::Known | Taken::Older => {
+                Err(DbError::internal(format!("job {} has a newer revision", record.key)))
+            }
+        }
+    }
+}
+
+fn grows(clause: &packhorse_domain::job::Clause) -> bool {
+    !matches!(clause, packhorse_domain::job::Clause::Hosts { .. })
+}
+
+async fn execute(admin: &Admin, job: &str, change: Change) -> Result<Json<JobMade>, AdminError> {
+    let system = &admin.system;
+    let command = ChangeJob {
+        authority: system.authority()?,
+        capabilities: system.capabilities.clone(),
+        address: shown_jobs::address(job)?,
+        change,
+        now: now(),
+    };
+    let made = system.db.write(command).await?;
+    Ok(Json(announce(system, made)))
+}
+
+/// `POST /admin/v1/jobs/{job}/cancel`.
+pub async fn cancel(
+    Shared(admin): Shared<Arc<Admin>>,
+    Path(job): Path<String>,
+) -> Result<Json<JobMade>, AdminError> {
+    execute(&admin, &job, Change::Cancel).await
+}
+
+/// `POST /admin/v1/jobs/{job}/retry`.
+pub async fn retry(
+    Shared(admin): Shared<Arc<Admin>>,
+    Path(job): Path<String>,
+    Body(retry): Body<Retry>,
+) -> Result<Json<JobMade>, AdminError> {
+    execute(&admin, &job, Change::Retry { failed: retry.failed }).await
+}

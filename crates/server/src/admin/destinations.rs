@@ -1,0 +1,161 @@
+//! What `--to` means.
+
+use packhorse_domain::ids::HostId;
+use packhorse_domain::job::{CLAUSES_MAX, Clause, HostRole};
+use packhorse_domain::merkle::{self, LEAVES_MAX, Prover};
+
+use crate::db::DbError;
+use crate::db::hosts::{Fleet, HostRow};
+
+/// Names shown of a longer list.
+const NAMES_SHOWN: usize = 5;
+
+/// Destinations that were understood.
+#[derive(Debug, Clone, Default)]
+pub struct Destinations {
+    /// Hosts named one by one, in route order.
+    pub hosts: Vec<HostRow>,
+    /// Clauses that name hosts by where they stand.
+    pub clauses: Vec<Clause>,
+    /// What was understood, as it can be written again.
+    pub words: Vec<String>,
+}
+
+impl Destinations {
+    /// Whether hosts that join later are taken in.
+    pub fn grows(&self) -> bool {
+        !self.clauses.is_empty()
+    }
+
+    /// All clauses, and the whole list of hosts named one by one as it is proved.
+    ///
+    /// # Errors
+    /// The list is longer than a list may be.
+    pub fn signed(&self, fleet: &Fleet) -> Result<(Vec<Clause>, Option<Prover>), DbError> {
+        let mut clauses = self.clauses.clone();
+        let (list, prover) = list(fleet, &self.hosts)?;
+        clauses.splice(0..0, list);
+        Ok((clauses, prover))
+    }
+}
+
+/// The clause over a list of hosts in route order, and its prover; nothing for an empty list.
+///
+/// # Errors
+/// The list is longer than a list may be.
+pub fn list(fleet: &Fleet, rows: &[HostRow]) -> Result<(Option<Clause>, Option<Prover>), DbError> {
+    if rows.is_empty() {
+        return Ok((None, None));
+    }
+    let ids: Vec<HostId> = rows.iter().filter_map(|row| fleet.get(*row)).map(|host| host.id).collect();
+    let size = u32::try_from(ids.len()).ok().filter(|size| *size <= LEAVES_MAX).ok_or_else(|| {
+        let message = format!("{} hosts by name, at most {LEAVES_MAX} are possible", ids.len());
+        DbError::refused("limit", message, Some("--to all, or below:RELAY"))
+    })?;
+    let root = merkle::root(&ids);
+    let prover = Prover::whole(ids).ok_or_else(|| DbError::internal("a list that cannot be proved"))?;
+    Ok((Some(Clause::Hosts { root, size }), Some(prover)))
+}
+
+/// Understands destinations. Everything that is not there is named.
+///
+/// # Errors
+/// A refusal with what to do.
+pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError> {
+    let mut found = Destinations::default();
+    let mut unknown: Vec<&str> = Vec::new();
+    for word in to {
+        match one(fleet, word)? {
+            Some(One::Host(row)) => found.hosts.push(row),
+            Some(One::Clause(clause)) => found.clauses.push(clause),
+            None => unknown.push(word),
+        }
+        if !found.words.contains(word) {
+            found.words.push(word.clone());
+        }
+    }
+    refuse_unknown(&unknown)?;
+    if to.is_empty() {
+        let hint = "--to HOST, --to below:RELAY, --to all";
+        return Err(DbError::refused("no_destination", "the job has no destination", Some(hint)));
+    }
+    found.hosts = fleet.in_route_order(found.hosts);
+    dedup(&mut found.clauses);
+    if found.clauses.len() >= CLAUSES_MAX {
+        let message = format!("a job has at most {} destinations that are no hosts", CLAUSES_MAX - 1);
+        return Err(DbError::refused("limit", message, None));
+    }
+    Ok(found)
+}
+
+enum One {
+    Host(HostRow),
+    Clause(Clause),
+}
+
+/// One word; `None`: nothing of that name is there.
+fn one(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
+    let refuse = |code, message: String, hint| Err(DbError::refused(code, message, Some(hint)));
+    match (word, word.split_once(':')) {
+        ("all", _) => Ok(Some(One::Clause(Clause::All { relays: false }))),
+        ("all+relays", _) => Ok(Some(One::Clause(Clause::All { relays: true }))),
+        ("all-relays", _) => {
+            let message = "all-relays is a destination of transfers".to_owned();
+            refuse("bad_destination", message, "--to all, or all+relays")
+        }
+        (_, Some(("below", name))) => match fleet.named(name) {
+            Some(relay) if relay.role == HostRole::Relay => Ok(Some(One::Clause(Clause::Below(relay.id)))),
+            Some(_) => {
+                let message = format!("{name} is a client: nothing is below it");
+                refuse("bad_destination", message, "packhorse relay list shows the relay systems")
+            }
+            None => Ok(None),
+        },
+        (_, Some(("group", _))) => {
+            let message = format!("{word}: groups are not there yet");
+            refuse("not_yet", message, "--to HOST…, below:RELAY or all")
+        }
+        _ => Ok(fleet.named(word).map(|host| One::Host(host.row))),
+    }
+}
+
+fn refuse_unknown(unknown: &[&str]) -> Result<(), DbError> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<String> =
+        unknown.iter().take(NAMES_SHOWN).map(|word| word.chars().take(80).collect()).collect();
+    let more = match unknown.len().saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Err(DbError::refused(
+        "unknown_host",
+        format!("there is no {}{more}", shown.join(", ")),
+        Some("packhorse host list shows the names"),
+    ))
+}
+
+/// The same destination twice is one; `all+relays` is more than `all`.
+fn dedup(clauses: &mut Vec<Clause>) {
+    if clauses.contains(&Clause::All { relays: true }) {
+        clauses.retain(|clause| *clause != Clause::All { relays: false });
+    }
+    let mut seen: Vec<Clause> = Vec::new();
+    clauses.retain(|clause| {
+        let fresh = !seen.contains(clause);
+        seen.push(clause.clone());
+        fresh
+    });
+}
+
+/// A long list of names as it is shown: the first few, and how many more.
+pub fn shown(words: Vec<String>) -> Vec<String> {
+    let more = words.len().saturating_sub(NAMES_SHOWN);
+    if more <= 1 {
+        return words;
+    }
+    let mut shown: Vec<String> = words.into_iter().take(NAMES_SHOWN).collect();
+    shown.push(format!("and {more} more"));
+    shown
+}

@@ -1,0 +1,124 @@
+//! A job is made: one command finds what is wanted, signs and takes it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use packhorse_domain::ids::JobKey;
+use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
+use packhorse_wire::admin::{JobMade, NewJob};
+use packhorse_wire::trust::Limits;
+use rusqlite::Connection;
+
+use super::request::Body;
+use super::wish::{Resolved, Wish};
+use super::{Admin, AdminError};
+use crate::authority::Authority;
+use crate::capability::Capabilities;
+use crate::db::hosts::HostRow;
+use crate::db::jobs::{self, Incoming, Taken};
+use crate::db::meta::NextJobNumber;
+use crate::db::packages::PackageRecord;
+use crate::db::{Command, DbError};
+use crate::system::{System, now};
+
+/// Makes a job.
+struct MakeJob {
+    authority: Arc<Authority>,
+    capabilities: Capabilities,
+    epoch: u64,
+    wish: Wish,
+}
+
+/// A job that was made or changed, and the lower systems with something new in their feeds.
+pub struct Made {
+    /// Its identity.
+    pub key: JobKey,
+    /// Lines it has, or that were changed.
+    pub lines: u64,
+    /// With something new in their feeds.
+    pub lowers: Vec<HostRow>,
+}
+
+impl Command for MakeJob {
+    type Answer = Made;
+
+    fn apply(self, tx: &Connection) -> Result<Made, DbError> {
+        let resolved = self.wish.resolve(tx)?;
+        let (to, prover) = resolved.destinations.signed(&resolved.fleet)?;
+        let key = JobKey::server(self.epoch, NextJobNumber.apply(tx)?);
+        let job = Job {
+            key: key.clone(),
+            revision: 1,
+            job_type: self.wish.job_type,
+            created: self.wish.now,
+            packages: resolved.packages.iter().map(job_package).collect(),
+            rounds: vec![Round { attempt: 1, ordered: self.wish.now, to }],
+            at: self.wish.at,
+            until: self.wish.until,
+            allow_downgrade: self.wish.allow_downgrade,
+            intent: Intent::Open,
+        };
+        let proofs =
+            prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();
+        let incoming = Incoming {
+            envelope: sign(&self.authority, &job)?,
+            job,
+            proofs,
+            ended: Vec::new(),
+            copies: copies(&resolved),
+            asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
+        };
+        match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
+            Taken::Stored { lines, lowers, .. } => Ok(Made { key, lines, lowers }),
+            Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
+        }
+    }
+}
+
+fn job_package(record: &PackageRecord) -> JobPackage {
+    JobPackage { id: record.id, label: record.label.clone(), keep_until: record.keep_until }
+}
+
+fn copies(resolved: &Resolved) -> Vec<(packhorse_domain::ids::PackageId, u64, Vec<u8>)> {
+    resolved.packages.iter().map(|package| (package.id, package.size_bytes, Vec::new())).collect()
+}
+
+/// Checks and signs a job.
+///
+/// # Errors
+/// It is none, or larger than a job may be.
+pub fn sign(authority: &Authority, job: &Job) -> Result<Vec<u8>, DbError> {
+    job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
+    let envelope = authority.sign_job(job).map_err(DbError::internal)?;
+    if envelope.len() > Limits::JOB_BYTES {
+        let message =
+            format!("the job has {} bytes, at most {} are possible", envelope.len(), Limits::JOB_BYTES);
+        return Err(DbError::refused("limit", message, Some("make several jobs of it")));
+    }
+    Ok(envelope)
+}
+
+/// `POST /admin/v1/jobs`.
+pub async fn make(
+    State(admin): State<Arc<Admin>>,
+    Body(new): Body<NewJob>,
+) -> Result<Json<JobMade>, AdminError> {
+    let system = &admin.system;
+    let command = MakeJob {
+        authority: system.authority()?,
+        capabilities: system.capabilities.clone(),
+        epoch: system.epoch,
+        wish: Wish::read(&new, now())?,
+    };
+    let made = system.db.write(command).await?;
+    Ok(Json(announce(system, made)))
+}
+
+/// Tells lower systems and watchers.
+pub fn announce(system: &System, made: Made) -> JobMade {
+    tracing::info!(job = %made.key, lines = made.lines, "job");
+    system.wake(&made.lowers);
+    system.lines_changed();
+    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines }
+}

@@ -1,0 +1,136 @@
+//! What is wanted of a job, read and checked: the same for a job that is made and for its plan.
+
+use packhorse_domain::ids::PackageQuery;
+use packhorse_domain::job::{JobType, PACKAGES_MAX, VALID_DAYS};
+use packhorse_domain::time::Time;
+use packhorse_wire::admin::NewJob;
+use rusqlite::Connection;
+
+use super::destinations::{self, Destinations};
+use super::format::{parse_time, rfc3339};
+use crate::db::DbError;
+use crate::db::hosts::Fleet;
+use crate::db::packages::{self, PackageRecord};
+
+/// What is wanted, as far as it can be judged without looking at anything.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What is done.
+    pub job_type: JobType,
+    /// With what, in this order.
+    pub packages: Vec<PackageQuery>,
+    /// For whom, as written.
+    pub to: Vec<String>,
+    /// Not before.
+    pub at: Option<Time>,
+    /// Begun by then or never.
+    pub until: Time,
+    /// Whether versions may go down.
+    pub allow_downgrade: bool,
+    /// When it was wished.
+    pub now: Time,
+}
+
+/// A wish whose packages and destinations were found.
+pub struct Resolved {
+    /// In the order of the wish.
+    pub packages: Vec<PackageRecord>,
+    /// For whom.
+    pub destinations: Destinations,
+    /// All hosts.
+    pub fleet: Fleet,
+}
+
+impl Wish {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// A refusal that says what is wrong and what to do.
+    pub fn read(new: &NewJob, now: Time) -> Result<Wish, DbError> {
+        let (at, until) = times(new, now)?;
+        Ok(Wish {
+            job_type: job_type(&new.job_type)?,
+            packages: package_queries(&new.packages)?,
+            to: new.to.clone(),
+            at,
+            until,
+            allow_downgrade: new.allow_downgrade,
+            now,
+        })
+    }
+
+    /// Finds packages and destinations.
+    ///
+    /// # Errors
+    /// A refusal that names what is not there.
+    pub fn resolve(&self, connection: &Connection) -> Result<Resolved, DbError> {
+        let found = self.packages.iter().map(|query| packages::resolve(connection, query));
+        let packages = found.collect::<Result<Vec<_>, _>>()?;
+        for (i, package) in packages.iter().enumerate() {
+            if packages[..i].iter().any(|other| other.id == package.id) {
+                let message = format!("the job names {} twice", package.label);
+                return Err(DbError::refused("bad_request", message, Some("name each package once")));
+            }
+        }
+        let fleet = Fleet::load(connection)?;
+        let destinations = destinations::understand(&fleet, &self.to)?;
+        Ok(Resolved { packages, destinations, fleet })
+    }
+
+    /// When it starts.
+    pub fn starts(&self) -> Time {
+        self.at.unwrap_or(self.now)
+    }
+}
+
+fn job_type(word: &str) -> Result<JobType, DbError> {
+    JobType::parse(word).ok_or_else(|| {
+        let shown: String = word.chars().take(32).collect();
+        DbError::refused(
+            "not_yet",
+            format!("jobs of type {shown:?} are not known here"),
+            Some("packhorse install"),
+        )
+    })
+}
+
+fn package_queries(texts: &[String]) -> Result<Vec<PackageQuery>, DbError> {
+    if texts.is_empty() || texts.len() > PACKAGES_MAX {
+        let message = format!("a job has 1 to {PACKAGES_MAX} packages, this one {}", texts.len());
+        return Err(DbError::refused(
+            "no_package",
+            message,
+            Some("packhorse package list shows what is there"),
+        ));
+    }
+    texts.iter().map(|text| super::packages::query(text)).collect()
+}
+
+fn times(new: &NewJob, now: Time) -> Result<(Option<Time>, Time), DbError> {
+    let read = |what, text: &Option<String>| text.as_ref().map(|text| parse_time(what, text)).transpose();
+    let (at, until) = (read("--at", &new.at)?, read("--until", &new.until)?);
+    let past = |what: &str, time: Time, hint: &str| {
+        let message = format!("{what} is in the past: {}; it is {} now", rfc3339(time), rfc3339(now));
+        DbError::refused("past", message, Some(hint))
+    };
+    if let Some(at) = at.filter(|at| *at <= now) {
+        return Err(past("--at", at, "leave --at out to start at once, or give a later time"));
+    }
+    if let Some(until) = until.filter(|until| *until <= now) {
+        return Err(past("--until", until, "give a later time, or leave it out for 90 days"));
+    }
+    let starts = at.unwrap_or(now);
+    match until {
+        Some(until) if until <= starts => {
+            let message = format!("--until ({}) is not after --at ({})", rfc3339(until), rfc3339(starts));
+            Err(DbError::refused("until_before_at", message, Some("give an --until that is later than --at")))
+        }
+        Some(until) => Ok((at, until)),
+        None if now.plus_days(VALID_DAYS) <= starts => {
+            let message =
+                format!("without --until a job ends {VALID_DAYS} days after it was made, and --at is later");
+            Err(DbError::refused("until_before_at", message, Some("give an --until that is later than --at")))
+        }
+        None => Ok((at, now.plus_days(VALID_DAYS))),
+    }
+}

@@ -1,0 +1,300 @@
+//! What administrators look at: reads whose number of statements does not depend on how many hosts there are.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use packhorse_domain::ids::{PackageId, PackageLabel};
+use packhorse_domain::instruction::Line;
+use packhorse_domain::report::Traffic;
+use packhorse_domain::time::Time;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::DbError;
+use super::hosts::{Fleet, HostRow};
+use super::jobs::JobRow;
+use super::lines::{self, LineRow};
+
+/// State → number of lines.
+pub type Counts = BTreeMap<String, u64>;
+
+/// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
+fn shown() -> String {
+    format!(
+        "CASE WHEN l.verdict IS NOT NULL AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        lines::unbegun_words()
+    )
+}
+
+/// Lines by job and shown state, of one job or of all.
+///
+/// # Errors
+/// The database's.
+pub fn job_counts(connection: &Connection, only: Option<JobRow>) -> Result<HashMap<JobRow, Counts>, DbError> {
+    let sql = format!(
+        "SELECT l.job, {}, COUNT(*) FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2",
+        shown()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([only])?;
+    let mut counts: HashMap<JobRow, Counts> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        counts.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get::<_, i64>(2)? as u64);
+    }
+    Ok(counts)
+}
+
+/// Lines of all jobs that bring a package, by shown state.
+///
+/// # Errors
+/// The database's.
+pub fn package_counts(connection: &Connection, package: &PackageId) -> Result<Counts, DbError> {
+    let sql = format!(
+        "SELECT {}, COUNT(*) FROM job_packages p JOIN lines l ON l.job = p.job AND l.place = p.place
+         WHERE p.id = ?1 GROUP BY 1",
+        shown()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([package.0], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A package of a job.
+#[derive(Debug, Clone)]
+pub struct JobPackageRecord {
+    /// Its identity.
+    pub id: PackageId,
+    /// Its label.
+    pub label: PackageLabel,
+}
+
+/// The packages of one job or of all, each job's in its order: `place` is the index.
+///
+/// # Errors
+/// The database's.
+pub fn job_packages(
+    connection: &Connection,
+    only: Option<JobRow>,
+) -> Result<HashMap<JobRow, Vec<JobPackageRecord>>, DbError> {
+    let sql = "SELECT job, id, cabinet, name, version, generation FROM job_packages
+               WHERE ?1 IS NULL OR job = ?1 ORDER BY job, place";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([only])?;
+    let mut packages: HashMap<JobRow, Vec<JobPackageRecord>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let label = PackageLabel {
+            cabinet: row.get(2)?,
+            name: row.get(3)?,
+            version: row.get(4)?,
+            generation: row.get(5)?,
+        };
+        let record = JobPackageRecord { id: PackageId(row.get(1)?), label };
+        packages.entry(row.get(0)?).or_default().push(record);
+    }
+    Ok(packages)
+}
+
+/// The number of the newest change of a job's lines; 0 if it has none.
+///
+/// # Errors
+/// The database's.
+pub fn newest_change(connection: &Connection, job: JobRow) -> Result<u64, DbError> {
+    let sql = "SELECT COALESCE(MAX(change), 0) FROM lines WHERE job = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([job], |row| row.get::<_, i64>(0))? as u64)
+}
+
+/// All lines of a host.
+///
+/// # Errors
+/// The database's.
+pub fn lines_of_host(connection: &Connection, host: HostRow) -> Result<Vec<(LineRow, Line)>, DbError> {
+    let sql = format!(
+        "SELECT job, host, place, {} FROM lines WHERE host = ?1 ORDER BY job DESC, place",
+        lines::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([host])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let at = LineRow { job: row.get(0)?, host: row.get(1)?, place: row.get(2)? };
+        found.push((at, lines::line(row, 3)?));
+    }
+    Ok(found)
+}
+
+/// A copy at a relay, as reported.
+#[derive(Debug, Clone)]
+pub struct CopyRecord {
+    /// The relay.
+    pub relay: HostRow,
+    /// The package.
+    pub package: PackageId,
+    /// Kept until.
+    pub keep_until: Time,
+    /// What it takes in the relay's store, bytes.
+    pub size_bytes: u64,
+}
+
+/// All copies at relays.
+///
+/// # Errors
+/// The database's.
+pub fn copies(connection: &Connection) -> Result<Vec<CopyRecord>, DbError> {
+    let sql = "SELECT relay, id, keep_until, size_bytes FROM relay_copies ORDER BY relay, id";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(CopyRecord {
+            relay: row.get(0)?,
+            package: PackageId(row.get(1)?),
+            keep_until: Time(row.get(2)?),
+            size_bytes: row.get::<_, i64>(3)? as u64,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The relays that keep a package, by name, each with its date.
+///
+/// # Errors
+/// The database's.
+pub fn copies_of(connection: &Connection, package: &PackageId) -> Result<Vec<(String, Time)>, DbError> {
+    let sql = "SELECT h.name, c.keep_until FROM relay_copies c JOIN hosts h ON h.row = c.relay
+               WHERE c.id = ?1 ORDER BY h.name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([package.0], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// An open job that takes in hosts that join and brings this package, as it is addressed.
+///
+/// # Errors
+/// The database's.
+pub fn growing_job_of(
+    connection: &Connection,
+    package: &PackageId,
+    now: Time,
+) -> Result<Option<String>, DbError> {
+    let sql = "SELECT j.issuer || '/' || j.number FROM job_packages p JOIN jobs j ON j.row = p.job
+               WHERE p.id = ?1 AND j.grows AND j.intent = 'open' AND j.until > ?2 ORDER BY j.row LIMIT 1";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row(params![package.0, now.0], |row| row.get(0)).optional()?)
+}
+
+/// What lines stand in: all hosts, and which relays keep what.
+pub struct Scene {
+    /// All hosts.
+    pub fleet: Fleet,
+    /// Which relays keep what.
+    pub copies: HashSet<(HostRow, PackageId)>,
+}
+
+/// Loads what lines stand in, with two statements.
+///
+/// # Errors
+/// The database's.
+pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
+    let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
+    Ok(Scene { fleet: Fleet::load(connection)?, copies })
+}
+
+/// The counters of all relays, as reported.
+///
+/// # Errors
+/// The database's.
+pub fn traffic(connection: &Connection) -> Result<HashMap<HostRow, Traffic>, DbError> {
+    let sql = "SELECT relay, received_bytes, sent_bytes, used_bytes, free_bytes FROM traffic";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let traffic = Traffic {
+            received_bytes: row.get::<_, i64>(1)? as u64,
+            sent_bytes: row.get::<_, i64>(2)? as u64,
+            used_bytes: row.get::<_, i64>(3)? as u64,
+            free_bytes: row.get::<_, i64>(4)? as u64,
+        };
+        Ok((row.get(0)?, traffic))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Open lines at or below a relay that still need each package.
+///
+/// # Errors
+/// The database's.
+pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<PackageId, u64>, DbError> {
+    let sql = format!(
+        "WITH RECURSIVE tree (row, depth) AS (
+           SELECT ?1, 0 UNION ALL
+           SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
+         SELECT p.id, COUNT(*) FROM tree JOIN lines l ON l.host = tree.row
+         JOIN job_packages p ON p.job = l.job AND p.place = l.place
+         WHERE l.verdict IS NULL AND l.state IN ({}) GROUP BY p.id",
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows =
+        statement.query_map([relay], |row| Ok((PackageId(row.get(0)?), row.get::<_, i64>(1)? as u64)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The label of every package that is registered or in a job.
+///
+/// # Errors
+/// The database's.
+pub fn labels(connection: &Connection) -> Result<HashMap<PackageId, PackageLabel>, DbError> {
+    let sql = "SELECT id, cabinet, name, version, generation FROM job_packages
+               UNION SELECT id, cabinet, name, version, generation FROM packages";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| {
+        let label = PackageLabel {
+            cabinet: row.get(1)?,
+            name: row.get(2)?,
+            version: row.get(3)?,
+            generation: row.get(4)?,
+        };
+        Ok((PackageId(row.get(0)?), label))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The hosts whose newest word on a package's name is that they have this very package.
+///
+/// # Errors
+/// The database's.
+pub fn having(connection: &Connection, package: &JobPackageRecord) -> Result<HashSet<HostRow>, DbError> {
+    // With MAX(), SQLite takes the other columns from the row that has the maximum.
+    let sql = "SELECT host, id, MAX(since) FROM (
+                 SELECT l.host AS host, p.id AS id, l.since AS since FROM job_packages p
+                 JOIN lines l ON l.job = p.job AND l.place = p.place
+                 WHERE p.cabinet = ?1 AND p.name = ?2 AND l.state IN ('done', 'already_installed'))
+               GROUP BY host";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![package.label.cabinet, package.label.name], |row| {
+        Ok((row.get::<_, HostRow>(0)?, PackageId(row.get(1)?)))
+    })?;
+    let newest = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(newest.into_iter().filter(|(_, id)| *id == package.id).map(|(host, _)| host).collect())
+}
+
+/// Something that was refused.
+#[derive(Debug, Clone)]
+pub struct AlarmRecord {
+    /// Who says so.
+    pub host: String,
+    /// When.
+    pub at: Time,
+    /// A word.
+    pub code: String,
+    /// A sentence.
+    pub text: String,
+}
+
+/// What was refused, the newest first, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub fn alarms(connection: &Connection, limit: u32) -> Result<Vec<AlarmRecord>, DbError> {
+    let mut statement =
+        connection.prepare_cached("SELECT host, at, code, text FROM alarms ORDER BY row DESC LIMIT ?1")?;
+    let rows = statement.query_map([limit], |row| {
+        Ok(AlarmRecord { host: row.get(0)?, at: Time(row.get(1)?), code: row.get(2)?, text: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
