@@ -19,8 +19,8 @@ pub struct Scene {
     pub relay: EvilRelay,
     /// Whom the lies are for.
     pub victim: System,
-    /// Also below the evil relay.
-    pub neighbour: System,
+    /// Also below the evil relay; kept running.
+    _neighbour: System,
 }
 
 impl Scene {
@@ -32,7 +32,7 @@ impl Scene {
         let relay = EvilRelay::start(world.runtime(), &world.server.url(), &token, EVIL, key);
         let victim = client(&world, "victim", &relay.url());
         let neighbour = client(&world, "neighbour", &relay.url());
-        Scene { world, relay, victim, neighbour }
+        Scene { world, relay, victim, _neighbour: neighbour }
     }
 
     /// A package that nobody has seen yet, of several chunks.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use packhorse_e2e::cli::Ran;
 use packhorse_e2e::raw::{Raw, refusal_code};
@@ -115,10 +114,8 @@ fn two_machines_under_one_name_are_held_and_named() {
     let copy = world.folder().join("pc1-copy");
     let copied = Command::new("cp").arg("-a").arg(&first.data).arg(&copy).status();
     assert!(copied.is_ok_and(|status| status.success()));
-    // What names the running process of the first is not the second's.
-    for file in ["user.sock"] {
-        let _ = std::fs::remove_file(copy.join(file));
-    }
+    // The socket of the running first is not the second's.
+    let _ = std::fs::remove_file(copy.join("user.sock"));
     let mut second = System::new("pc1", Kind::Client, &copy, &first.root, 0);
     second.start();
     wait::until("the second answers its user", 10, || second.status());
@@ -158,6 +155,4 @@ fn a_certificate_is_for_its_own_host_only() {
     // Known at the server, and not below this relay.
     let other = world.client("pc2", &url);
     assert_eq!(refusal_code(Raw::host(runtime, &other.data, &osaka.url()).feed()), "unknown_host");
-    let patience = Duration::from_secs(20);
-    assert!(patience.as_secs() > 0);
 }

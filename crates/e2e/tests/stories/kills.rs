@@ -111,8 +111,12 @@ fn everything_killed_at_once_goes_on() {
     let before = line.down_bytes();
     let job = world.install("editor", &["pc1"], &[]);
     wait::until("half of it is over the line", 40, || (line.down_bytes() - before > 10 * MIB).then_some(()));
-    (world.server.kill(), osaka.kill(), pc.kill());
-    (pc.start(), osaka.start(), world.server.start());
+    for system in [&mut world.server, &mut osaka, &mut pc] {
+        system.kill();
+    }
+    for system in [&mut pc, &mut osaka, &mut world.server] {
+        system.start();
+    }
     world.answering();
     world.done(&job, 60);
     assert!(is_installed(source.path(), &pc.at("/opt/editor")));
