@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use packhorse_domain::time::Time;
 
+/// Most that a higher system's word moves a host's clock, in seconds. Beyond it the host's own clock counts.
+pub(crate) const CORRECTION_SECS_MAX: i64 = 900;
+
 /// A clock that everything in one agent shares.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
@@ -17,9 +20,13 @@ impl Clock {
         Time(local_micros().saturating_add(self.offset.load(Ordering::Relaxed)))
     }
 
-    /// Takes in what the higher system's clock says now.
+    /// Takes in what the higher system's clock says now. It is not signed, so it corrects by at most
+    /// [`CORRECTION_SECS_MAX`]: a relay that lies about the time can start a job a little early or end it a little late,
+    /// not by hours.
     pub fn heard(&self, now: Time) {
-        self.offset.store(now.0.saturating_sub(local_micros()), Ordering::Relaxed);
+        let limit = CORRECTION_SECS_MAX * 1_000_000;
+        let offset = now.0.saturating_sub(local_micros());
+        self.offset.store(if offset.abs() <= limit { offset } else { 0 }, Ordering::Relaxed);
     }
 
     /// How long it is until `then`; nothing if it has passed.

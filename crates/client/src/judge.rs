@@ -208,3 +208,106 @@ fn about(order: &JobOrder) -> String {
 pub(crate) fn short_hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().chars().take(16).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_domain::ids::{PackageId, PackageLabel};
+    use packhorse_domain::job::{Clause, HostRole, Intent, JobPackage, JobType, Round};
+    use packhorse_wire::envelope::{SigningKey, to_cbor};
+    use packhorse_wire::signed::*;
+
+    use super::*;
+
+    struct Keys {
+        jobs: SigningKey,
+        relay: SigningKey,
+        packager: SigningKey,
+    }
+
+    fn sign<T: serde::Serialize>(kind: &str, doc: &T, key: &SigningKey) -> Vec<u8> {
+        Envelope::sign(kind, to_cbor(doc).unwrap().into(), &[key]).unwrap().encode().unwrap()
+    }
+
+    fn judge(keys: &Keys, route: Vec<HostId>) -> Judge {
+        let root = SigningKey::generate().unwrap();
+        let doc = TrustDoc {
+            v: TRUST_VERSION,
+            version: 1,
+            issued: 0,
+            expires: i64::MAX,
+            previous: None,
+            root: KeySet::one(root.public()),
+            jobs: KeySet::one(keys.jobs.public()),
+            cabinets: [("main".to_owned(), KeySet::one(keys.packager.public()))].into(),
+            revoked: Vec::new(),
+        };
+        let me = HostId([1; 16]);
+        let place = Place { host: me, name: "pc1".into(), role: HostRole::Client, route, revision: 1 };
+        let place = sign(PLACE_TYPE, &PlaceDoc::from(&place), &keys.jobs);
+        Judge::restore(me, &sign(TRUST_TYPE, &doc, &root), place, &[]).unwrap()
+    }
+
+    fn delegation(keys: &Keys, revision: u64, revoked: bool) -> Vec<u8> {
+        let own =
+            |name: &str| DelegatedCabinet { name: name.into(), keys: vec![Fixed(keys.relay.public().0)] };
+        let doc = DelegationDoc {
+            v: DELEGATION_VERSION,
+            relay: HostId([7; 16]).into(),
+            name: "osaka".into(),
+            key: Fixed(keys.relay.public().0),
+            job_types: vec!["install".into()],
+            cabinets: vec![own("osaka"), own("main")],
+            revision,
+            expires: i64::MAX,
+            revoked,
+        };
+        sign(DELEGATION_TYPE, &doc, &keys.jobs)
+    }
+
+    fn order(keys: &Keys) -> JobOrder {
+        let label =
+            PackageLabel { cabinet: "osaka".into(), name: "x".into(), version: "1".into(), generation: 1 };
+        let package = JobPackage { id: PackageId([3; 32]), label, keep_until: Time(1) };
+        let to = vec![Clause::All { relays: false }];
+        let job = Job {
+            key: JobKey { issuer: "osaka".into(), epoch: 1, number: 1 },
+            revision: 1,
+            job_type: JobType::Install,
+            created: Time(0),
+            packages: vec![package],
+            rounds: vec![Round { attempt: 1, ordered: Time(0), to }],
+            at: None,
+            until: Time(9),
+            allow_downgrade: false,
+            intent: Intent::Open,
+        };
+        let job = sign(JOB_TYPE, &JobDoc::from(&job), &keys.relay).into();
+        JobOrder { job, proofs: Vec::new(), ended: Vec::new(), copies: Vec::new() }
+    }
+
+    #[test]
+    fn a_relay_issues_below_itself_what_was_delegated_to_it() {
+        let new = || SigningKey::generate().unwrap();
+        let keys = Keys { jobs: new(), relay: new(), packager: new() };
+        let order = order(&keys);
+        let asked = |judge: &Judge| judge.job(&order, |_| None, Time(1)).map(|judged| judged.attempt);
+        let mut below = judge(&keys, vec![HostId([7; 16])]);
+        assert_eq!(asked(&below).unwrap_err().code, "bad_job");
+        assert_eq!(below.delegation(&delegation(&keys, 1, false)), Ok(Some("osaka".into())));
+        assert_eq!(below.delegation(&delegation(&keys, 1, false)), Ok(None));
+        assert_eq!(asked(&below), Ok(Some(1)));
+        // Its own cabinet in its own jobs; never the server's under the same name.
+        assert_eq!(below.packagers("osaka", "osaka").unwrap().0, vec![keys.relay.public()]);
+        assert_eq!(below.packagers("osaka", "main").unwrap().0, vec![keys.packager.public()]);
+        assert!(below.packagers("server", "osaka").is_err());
+
+        let mut elsewhere = judge(&keys, vec![HostId([8; 16])]);
+        elsewhere.delegation(&delegation(&keys, 1, false)).unwrap();
+        assert_eq!(asked(&elsewhere).unwrap_err().code, "bad_job");
+
+        below.delegation(&delegation(&keys, 2, true)).unwrap();
+        assert_eq!(below.delegation(&delegation(&keys, 1, false)), Ok(None));
+        assert_eq!(asked(&below).unwrap_err().code, "bad_job");
+        assert!(below.packagers("osaka", "osaka").is_err());
+    }
+}

@@ -19,6 +19,7 @@ use std::process::{Command, ExitCode};
 
 use packhorse_client::{ClientError, IdentitySource, JoinOptions, Joined, RunOptions, ask, join, run};
 use packhorse_domain::job::JobPackage;
+use packhorse_wire::messages::EventMsg;
 use system::{System, until};
 
 fn main() -> ExitCode {
@@ -68,6 +69,8 @@ async fn killed_while_dpkg_runs() {
     until(async || starts() == 1).await;
     first.kill().unwrap();
     first.wait().unwrap();
+    let waits = system.higher.known.lock().unwrap().events(1);
+    assert!(waits.iter().any(|event| matches!(event, EventMsg::Waits(reason) if reason.code == "lock")));
     let version = system.root_folder().join("usr/share/ph-test/version");
     assert!(!version.exists(), "it was killed while dpkg ran");
     let mut second = agent();
@@ -80,12 +83,14 @@ async fn killed_while_dpkg_runs() {
     println!("killed while dpkg ran: started once, its end was found, reported once");
 }
 
-/// A dpkg that notes that it was started to install, and takes its time.
+/// A dpkg that finds its database held the first time, and then notes that it was started to install and takes its time.
 fn slow_dpkg(bin: &Path, log: &Path) {
     fs::create_dir(bin).unwrap();
+    let held = "echo 'dpkg: error: dpkg frontend lock was locked by another process with pid 1'; exit 2";
+    let log = log.display();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *' -i '*) echo start >> '{}'; sleep 2;; esac\nexec /usr/bin/dpkg \"$@\"\n",
-        log.display()
+        "#!/bin/sh\ncase \"$*\" in *' -i '*)\n  if [ ! -e '{log}' ]; then : > '{log}'; {held}; fi\n  \
+         echo start >> '{log}'; sleep 2;;\nesac\nexec /usr/bin/dpkg \"$@\"\n"
     );
     fs::write(bin.join("dpkg"), script).unwrap();
     fs::set_permissions(bin.join("dpkg"), fs::Permissions::from_mode(0o755)).unwrap();

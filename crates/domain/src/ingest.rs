@@ -26,6 +26,10 @@ pub struct Known {
     pub upto: HashMap<(HostId, Incarnation), u64>,
     /// Which of the batch's origins are the sender or below it.
     pub below_sender: HashSet<HostId>,
+    /// At a relay: origins of which it does not know where they stand. Their reports go up unjudged: refused here they
+    /// would be lost, since the sender hears that they are stored, and it may be this relay that was not told of them. Who
+    /// stands above, at the latest the managing server, knows.
+    pub strangers: HashSet<HostId>,
 }
 
 /// What to write, send and say about a batch.
@@ -52,6 +56,10 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
     let mut out = Ingested::default();
     let mut moved = BTreeSet::new();
     for report in batch {
+        if position == Position::Relay && known.strangers.contains(&report.origin) {
+            out.fresh.push(report);
+            continue;
+        }
         if !known.below_sender.contains(&report.origin) {
             out.not_below.push(report);
             continue;
@@ -182,6 +190,16 @@ mod tests {
     fn what_is_not_below_the_sender_is_refused() {
         let out = ingest(Position::Top, known(&[5]), vec![report(6, 1, 0, done())]);
         assert_eq!((out.not_below.len(), out.fresh.len(), out.receipts.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_relay_passes_strangers_up_unjudged_and_the_managing_server_does_not() {
+        let mut with = known(&[5]);
+        with.strangers = [HostId([6; 16])].into();
+        let out = ingest(Position::Relay, with.clone(), vec![report(6, 1, 0, done())]);
+        assert_eq!((out.fresh.len(), out.lines.len(), out.not_below.len()), (1, 0, 0));
+        let out = ingest(Position::Top, with, vec![report(6, 1, 0, done())]);
+        assert_eq!((out.fresh.len(), out.not_below.len()), (0, 1));
     }
 
     #[test]

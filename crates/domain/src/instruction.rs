@@ -274,6 +274,12 @@ impl Line {
         if report.attempt < self.attempt {
             return Applied::Old;
         }
+        // A machine that was re-imaged begins the attempt anew; what its life before said last stands no more. A report
+        // of the life before that comes late does not bring it back.
+        let other_life = self.seen.is_some_and(|(seen, _)| seen != incarnation);
+        if other_life && self.state.is_end() && at > self.since {
+            *self = Line::new(report.attempt, at);
+        }
         if report.attempt > self.attempt {
             *self = Line { seen: self.seen, ..Line::new(report.attempt, at) };
         }
@@ -381,6 +387,21 @@ mod tests {
         assert_eq!(line.shown(), State::Installing);
         line.apply(run, 2, Time(4), &report(1, ended(State::Done)));
         assert_eq!((line.shown(), line.verdict), (State::Done, Some((Verdict::Cancelled, Time(1)))));
+    }
+
+    #[test]
+    fn a_reimaged_machine_begins_anew() {
+        let mut line = Line::new(1, Time(0));
+        line.apply(Incarnation(1), 9, Time(5), &report(1, ended(State::Failed)));
+        let late = report(1, ended(State::Done));
+        assert!(matches!(line.apply(Incarnation(2), 1, Time(4), &late), Applied::Refused(_)));
+        assert_eq!(
+            line.apply(Incarnation(2), 2, Time(6), &report(1, LineEvent::Delivered)),
+            Applied::Changed
+        );
+        assert_eq!((line.shown(), line.outcome.clone()), (State::Delivered, None));
+        assert_eq!(line.apply(Incarnation(2), 3, Time(7), &late), Applied::Changed);
+        assert_eq!(line.shown(), State::Done);
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! The arrows between crates point downwards only (design section 7), and `domain` has neither IO, clock, async nor serde.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "reads the crates' own files, which domain itself may not"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

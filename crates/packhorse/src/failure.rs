@@ -114,6 +114,9 @@ fn judge(error: &(dyn Error + 'static)) -> (Exit, Option<String>) {
         if let Some(link) = as_link(cause) {
             return judge_link(link);
         }
+        if let Some(EnrollError::Role { .. } | EnrollError::Token(_)) = cause.downcast_ref() {
+            return (Exit::Failed, Some("packhorse token new (with --relay for a relay) makes one".into()));
+        }
         if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
             return (Exit::Ok, None);
         }

@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`init`], [`run`] | making one, running one |
+//! | [`mod@init`], [`run`] | making one, running one |
 //! | [`system`] | what the parts of a running one share |
 //! | [`db`] | its state: typed commands to one writer, reads beside it |
 //! | [`lower`] | what lower systems may ask |

@@ -75,6 +75,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         secret,
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
+        ready: true,
         folder,
         config,
         db,
@@ -109,9 +110,14 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     let db = Db::open(&folder.path("server.db"))?;
     let started = db.write(Start { trust: first_trust }).await?;
     let trust = Trust::own(&started.trust)?;
-    let (cursor, hop, traffic) = db
+    let (cursor, hop, traffic, ready) = db
         .read(|connection| {
-            Ok((orders::cursor(connection)?, orders::hop(connection)?, copies_db::own_traffic(connection)?))
+            Ok((
+                orders::cursor(connection)?,
+                orders::hop(connection)?,
+                copies_db::own_traffic(connection)?,
+                orders::ready(connection)?,
+            ))
         })
         .await?;
     // The relay itself is a host below it: its own agent calls it like any other.
@@ -130,6 +136,7 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
         secret: capability_secret(&folder, &secret)?,
         tls: tls.clone(),
         traffic,
+        ready,
         folder,
         config,
         db,

@@ -1,7 +1,7 @@
 //! A running managing server or relay: what its parts share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use packhorse_content::store::Store;
@@ -81,6 +81,7 @@ pub struct System {
     trust: RwLock<Arc<Trust>>,
     delegations: RwLock<Arc<Delegations>>,
     server_life: AtomicU64,
+    ready: AtomicBool,
     directory: RwLock<Arc<HashMap<HostId, Listed>>>,
     feeds: Mutex<HashMap<HostRow, Arc<Notify>>>,
     changes: watch::Sender<u64>,
@@ -116,6 +117,8 @@ pub struct Parts {
     pub tls: packhorse_wire::net::ServerTls,
     /// Counters as last written down.
     pub traffic: Traffic,
+    /// Whether it may answer lower systems: see [`System::is_ready`].
+    pub ready: bool,
 }
 
 impl System {
@@ -145,6 +148,7 @@ impl System {
             trust: RwLock::new(Arc::new(parts.trust)),
             delegations: RwLock::new(Arc::new(Delegations::default())),
             server_life: AtomicU64::new(life),
+            ready: AtomicBool::new(parts.ready),
             directory: RwLock::new(Arc::new(HashMap::new())),
             feeds: Mutex::new(HashMap::new()),
             changes: watch::Sender::new(0),
@@ -168,9 +172,13 @@ impl System {
         self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Trusts a newer document.
+    /// Trusts a newer document. An older one than is known changes nothing: two that were written one after the other may
+    /// come here in turn.
     pub fn set_trust(&self, trust: Trust) {
-        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(trust);
+        let mut slot = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+        if trust.doc().version > slot.doc().version {
+            *slot = Arc::new(trust);
+        }
     }
 
     /// The delegations it knows.
@@ -194,6 +202,17 @@ impl System {
     /// The managing server's life was heard from above.
     pub fn set_server_life(&self, life: Incarnation) {
         self.server_life.store(life.0, Ordering::Relaxed);
+    }
+
+    /// Whether this system knows all that is below it. A relay that has not yet read its higher system's feed to the end
+    /// once would refuse good reports and make feeds in which things are missing: it answers nobody until then.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The feed was read to its end.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
     }
 
     /// A host by its id.

@@ -1,5 +1,7 @@
 //! A managing server and a relay with real sockets and TLS, and a lower system that speaks the protocol by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Whom a host trusts for what: every way in which something signed can be wrong is refused, and what was known stays.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
 use std::collections::BTreeMap;
 
 use packhorse_domain::ids::{HostId, JobKey, PackageId, PackageLabel};

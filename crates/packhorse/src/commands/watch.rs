@@ -9,7 +9,7 @@ use packhorse_wire::net::LinkError;
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::job::{Tally, counts_text, groups};
+use crate::render::job::{Group, Tally, counts_text, groups};
 use crate::say;
 
 /// Pause before asking again when the system did not answer.
@@ -79,7 +79,7 @@ impl Screen {
         }
         let all = MultiProgress::with_draw_target(indicatif::ProgressDrawTarget::stdout());
         let style = ProgressStyle::with_template("{prefix} [{bar:30.green}] {pos}/{len}  {msg}");
-        let bar = all.add(ProgressBar::new(0));
+        let bar = all.add(ProgressBar::new(1));
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▌ "));
         Screen::Live { all, bar, reasons: Vec::new() }
     }
@@ -87,11 +87,8 @@ impl Screen {
     fn show(&mut self, view: &JobView) -> Outcome {
         let tally = Tally::of(&view.job.counts);
         let counts = counts_text(&view.job.counts);
-        let mut why: Vec<String> = groups(&view.instructions)
-            .iter()
-            .take(REASONS_MAX)
-            .map(super::super::render::job::Group::line)
-            .collect();
+        let mut why: Vec<String> =
+            groups(&view.instructions).iter().take(REASONS_MAX).map(Group::line).collect();
         why.extend(failures(view));
         match self {
             Screen::Live { all, bar, reasons } => {

@@ -3,6 +3,7 @@
 use super::cast::{NAMBA, OSAKA};
 use crate::api::Api;
 use crate::failure::Outcome;
+use crate::render::table::size;
 
 /// The counters of both relays at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,6 +42,17 @@ impl Ledger {
             namba_received: self.namba_received.saturating_sub(earlier.namba_received),
             namba_sent: self.namba_sent.saturating_sub(earlier.namba_sent),
         }
+    }
+
+    /// As one line.
+    pub fn line(self) -> String {
+        format!(
+            "server → osaka {}, osaka → below {}, osaka → namba {}, namba → below {}",
+            size(self.osaka_received),
+            size(self.osaka_sent),
+            size(self.namba_received),
+            size(self.namba_sent)
+        )
     }
 
     /// All that went over lines.

@@ -80,7 +80,7 @@ async fn exercise(args: &FleetArgs, api: &Api) -> Outcome {
         job: made.id.clone(),
         join_secs: joined.as_secs_f64(),
         curve: curve?,
-        bytes: result::difference(&before, &result::bytes(api).await?),
+        bytes: result::difference(&before, &result::settled(api).await?),
         fetched: args.fetch.then(|| crew.fetched()),
         refused: crew.refused(),
         memory: memory::of(&args.pids),

@@ -12,6 +12,10 @@ use crate::render::job::{Tally, counts_text};
 
 /// How often the server is asked how far it is.
 const POLL: Duration = Duration::from_millis(50);
+/// Counters that have not moved for this long stand still.
+const SETTLE: Duration = Duration::from_millis(2500);
+/// How often it is looked at most.
+const SETTLE_MAX: u32 = 12;
 
 /// When how many results were durable at the server, in seconds after the install was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,6 +97,24 @@ pub async fn bytes(api: &Api) -> Outcome<BTreeMap<String, Bytes>> {
         all.insert(relay.name, Bytes { received_bytes: view.received_bytes, sent_bytes: view.sent_bytes });
     }
     Ok(all)
+}
+
+/// The counters once they stand still: they follow what is sent within a second or so, and a relay may still be taking in
+/// its copy when clients that obtain nothing have long reported.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn settled(api: &Api) -> Outcome<BTreeMap<String, Bytes>> {
+    let mut last = bytes(api).await?;
+    for _ in 0..SETTLE_MAX {
+        tokio::time::sleep(SETTLE).await;
+        let next = bytes(api).await?;
+        if next == last {
+            break;
+        }
+        last = next;
+    }
+    Ok(last)
 }
 
 /// What came since.

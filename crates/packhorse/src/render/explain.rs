@@ -2,7 +2,6 @@
 
 use packhorse_wire::admin::{ExplainEntry, Explained, PlanView};
 
-use super::count;
 use crate::say;
 
 /// An explanation: the summary, then an entry each, and what would clear it.
@@ -25,13 +24,13 @@ fn entry_lines(entry: &ExplainEntry) -> Vec<String> {
     lines
 }
 
-/// One line is told as it is; a group says how many and who.
+/// The server's sentence; of a group also who is in it.
 fn sentence(entry: &ExplainEntry) -> String {
-    if entry.lines <= 1 {
+    if entry.lines <= 1 || entry.hosts.is_empty() {
         return entry.text.clone();
     }
     let more = if entry.lines > entry.hosts.len() as u64 { " …" } else { "" };
-    format!("{} ({}{more}): {}", count(entry.lines, "line"), entry.hosts.join(", "), entry.text)
+    format!("{} ({}{more})", entry.text, entry.hosts.join(", "))
 }
 
 /// A plan, as the server wrote it.
@@ -77,24 +76,24 @@ mod tests {
         let answer = Explained {
             summary: "312 of 340 done · 11 off · 3 failed: exit 1603".into(),
             entries: vec![
-                entry(11, &["pc1", "pc2"], "off since 09:12", Some("switch it on")),
+                entry(11, &["pc1", "pc2"], "11 off since 09:12", Some("switch it on")),
                 entry(
                     1,
                     &["pc17"],
                     "pc17: waiting at osaka\u{1b}[31m: no room.",
                     Some("packhorse relay list"),
                 ),
-                entry(2, &["a", "b"], "failed: exit 1603", None),
+                entry(2, &["a", "b"], "2 failed: exit 1603", None),
             ],
         };
         assert_eq!(
             explained(&answer),
             "312 of 340 done · 11 off · 3 failed: exit 1603\n\
-             \u{20} 11 lines (pc1, pc2 …): off since 09:12\n\
+             \u{20} 11 off since 09:12 (pc1, pc2 …)\n\
              \u{20}   to clear it: switch it on\n\
              \u{20} pc17: waiting at osaka [31m: no room.\n\
              \u{20}   to clear it: packhorse relay list\n\
-             \u{20} 2 lines (a, b): failed: exit 1603"
+             \u{20} 2 failed: exit 1603 (a, b)"
         );
         let nothing = Explained { summary: String::new(), entries: vec![] };
         assert_eq!(explained(&nothing), "nothing waits and nothing went wrong");

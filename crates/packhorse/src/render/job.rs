@@ -66,7 +66,11 @@ impl Tally {
 /// Why a line is where it is: its reason, or how it ended.
 pub fn why(line: &InstructionView) -> String {
     match (&line.reason, &line.result) {
-        (Some(reason), _) => reason_text(reason),
+        // The table names the host already.
+        (Some(reason), _) => {
+            let text = reason_text(reason);
+            text.strip_prefix(&format!("{}: ", line.host)).map(str::to_owned).unwrap_or(text)
+        }
         (None, Some(result)) => result_text(result),
         (None, None) => String::new(),
     }
@@ -134,10 +138,21 @@ pub struct Group {
 }
 
 impl Group {
-    /// One line: `11 host off (pc1, pc2, pc3 …): off since 09:12`.
+    /// One line: `11 host off (pc1, pc2, pc3 …): off since 09:12`. A single line is its own sentence.
     pub fn line(&self) -> String {
+        if self.lines == 1 {
+            return self.text.clone();
+        }
         let more = if self.lines > self.hosts.len() as u64 { " …" } else { "" };
-        format!("{} {} ({}{more}): {}", self.lines, self.code, self.hosts.join(", "), self.text)
+        format!("{} {} ({}{more}): {}", self.lines, self.code, self.hosts.join(", "), self.sentence())
+    }
+}
+
+impl Group {
+    /// The sentence without the host it begins with: a group has several.
+    fn sentence(&self) -> &str {
+        let own = self.hosts.first().and_then(|host| self.text.strip_prefix(host.as_str()));
+        own.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&self.text)
     }
 }
 

@@ -62,13 +62,13 @@ fn a_tally_knows_what_ended_well() {
 #[test]
 fn groups_name_a_reason_once() {
     let lines = [
-        waiting("pc1", "host_off", "pc1", "pc1 is off since 09:12"),
-        waiting("pc2", "disk", "osaka", "4.1 GB needed\u{7}"),
+        waiting("pc1", "host_off", "pc1", "pc1: waiting at pc1 since 09:12"),
+        waiting("pc2", "disk", "osaka", "pc2: 4.1 GB needed\u{7}"),
         waiting("pc3", "disk", "osaka", "4.1 GB needed"),
         line("pc4", "done"),
     ];
     let lines: Vec<String> = groups(&lines).iter().map(Group::line).collect();
-    assert_eq!(lines, ["2 disk (pc2, pc3): 4.1 GB needed ", "1 host off (pc1): pc1 is off since 09:12"]);
+    assert_eq!(lines, ["2 disk (pc2, pc3): 4.1 GB needed ", "pc1: waiting at pc1 since 09:12"]);
 }
 
 #[test]

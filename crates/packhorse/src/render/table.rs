@@ -130,11 +130,7 @@ pub fn csv<R: Row>(rows: &[R]) -> String {
 }
 
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', ' ']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }
 
 /// A number of bytes for people: `4.1 MB`.

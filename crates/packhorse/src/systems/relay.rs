@@ -1,6 +1,7 @@
 //! A relay system. It is also a client: its own agent runs in the same process and asks the relay like any other client.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use packhorse_client::{IdentitySource, RunOptions};
 use packhorse_server::RelayJoinOptions;
@@ -17,6 +18,8 @@ const AGENT_FILE: &str = "agent.json";
 /// The agent's data folder, within the relay's.
 const AGENT_FOLDER: &str = "agent";
 const AGENT_VERSION: u32 = 1;
+/// How often it is looked whether the relay listens.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct AgentFile {
@@ -73,12 +76,13 @@ fn load_agent(data: &Path) -> Outcome<AgentFile> {
 /// What stops them.
 pub async fn run_relay(data: &Path) -> Outcome {
     let ended = signals::ended()?;
+    let agent_url = packhorse_server::relay_url(data).map_err(super::server::failure)?;
     let agent_options = RunOptions {
         data: data.join(AGENT_FOLDER),
         socket: Some(packhorse_client::default_socket(data)),
         identity: IdentitySource::Relay {
             folder: data.to_owned(),
-            url: packhorse_server::relay_url(data).map_err(super::server::failure)?,
+            url: agent_url.clone(),
             root: load_agent(data)?.root,
         },
     };
@@ -89,6 +93,10 @@ pub async fn run_relay(data: &Path) -> Outcome {
         outcome.map_err(super::server::failure)
     };
     let agent = async {
+        tokio::select! {
+            () = listening(&agent_url) => {}
+            () = told(stopped.clone()) => return Ok(()),
+        }
         let outcome = packhorse_client::run(agent_options, told(stopped.clone())).await;
         stop.send_replace(true);
         outcome.map_err(|error| super::client::failure(error).within("the relay's own agent"))
@@ -102,6 +110,14 @@ pub async fn run_relay(data: &Path) -> Outcome {
     };
     let (relay, agent, ()) = tokio::join!(relay, agent, signal);
     relay.and(agent)
+}
+
+/// Completes when the relay listens: an agent that starts before it would only complain and pause.
+async fn listening(url: &str) {
+    let address = url.trim_start_matches("https://");
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Completes when everything is to end.

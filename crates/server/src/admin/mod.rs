@@ -5,10 +5,10 @@
 //! |---|---|
 //! | `auth`, `error`, `request` | who may ask; refusals; reading requests |
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
-//! | `tokens`, `cabinets`, `uploads`, `packages` | what comes in |
+//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages` | what comes in |
 //! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
-//! | `around`, `lines`, `jobs`, `hosts`, `relays`, `explain` | what is seen |
-//! | `plan` | what a job would do |
+//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `plan`, `plan_text` | what a job would do |
 
 mod around;
 mod auth;
@@ -16,20 +16,23 @@ mod cabinets;
 mod change;
 mod destinations;
 mod error;
-// mod explain;
+mod explain;
 mod format;
-// mod hosts;
+mod groups;
+mod hosts;
 mod jobs;
 mod keep;
 mod lines;
 mod make;
 mod packages;
-// mod plan;
-// mod relays;
+mod plan;
+mod plan_text;
+mod relays;
 mod request;
 mod sentence;
 mod tokens;
 mod uploads;
+mod verified;
 mod wish;
 
 use std::sync::Arc;
@@ -78,9 +81,9 @@ fn upload_routes() -> Router<Arc<Admin>> {
 
 fn routes() -> Router<Arc<Admin>> {
     Router::new()
-        //         .route("/admin/v1/hosts", get(hosts::list))
-        //         .route("/admin/v1/hosts/{name}", get(hosts::show))
-        //         .route("/admin/v1/tree", get(hosts::tree))
+        .route("/admin/v1/hosts", get(hosts::list))
+        .route("/admin/v1/hosts/{name}", get(hosts::show))
+        .route("/admin/v1/tree", get(hosts::tree))
         .route("/admin/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/admin/v1/tokens/{id}", delete(tokens::revoke))
         .route("/admin/v1/cabinets", get(cabinets::list).post(cabinets::make))
@@ -88,13 +91,13 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/cabinets/{name}/distrust", post(cabinets::distrust))
         .route("/admin/v1/packages", get(packages::list).delete(packages::remove))
         .route("/admin/v1/packages/show", get(packages::show))
-        //         .route("/admin/v1/plan", post(plan::plan))
+        .route("/admin/v1/plan", post(plan::plan))
         .route("/admin/v1/jobs", get(jobs::list).post(make::make))
         .route("/admin/v1/jobs/{job}", get(jobs::show))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
-    //         .route("/admin/v1/explain", get(explain::explain))
-    //         .route("/admin/v1/relays", get(relays::list))
-    //         .route("/admin/v1/relays/{name}", get(relays::show))
-    //         .route("/admin/v1/alarms", get(relays::alarms))
+        .route("/admin/v1/explain", get(explain::explain))
+        .route("/admin/v1/relays", get(relays::list))
+        .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/alarms", get(relays::alarms))
 }

@@ -12,22 +12,17 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use packhorse_content::fetch::{FetchError, receive};
 use packhorse_content::frame::FrameError;
-use packhorse_content::limits::ENVELOPE_BYTES;
-use packhorse_content::manifest::{Manifest, PAYLOAD_TYPE};
 use packhorse_content::store::{Intake, Store, StoreError};
 use packhorse_domain::fetch::RangeSet;
-use packhorse_domain::ids::{PackageId, PackageLabel};
+use packhorse_domain::ids::PackageId;
 use packhorse_wire::admin::{Registered, Upload, UploadProgress};
-use packhorse_wire::envelope::{Envelope, EnvelopeError, KeyId};
 use packhorse_wire::trust::Trust;
 use serde::Deserialize;
 
-use super::cabinets::unknown_cabinet;
-use super::keep::keep_until;
 use super::request::{Ask, Whole};
+use super::verified::Verified;
 use super::{Admin, AdminError};
-use crate::db::packages::{self, PackageRecord, Register, order_word};
-use crate::system::now;
+use crate::db::packages::{self, Register};
 
 /// An upload that nobody goes on with is let go of after this long; what has come of it stays in staging.
 const IDLE: Duration = Duration::from_secs(600);
@@ -128,45 +123,6 @@ async fn known(admin: &Admin, cabinet: &str, id: &PackageId) -> Result<Option<Re
     Ok(found.map(|record| Registered { label: record.label.to_string(), id: id.to_string(), already: true }))
 }
 
-/// A manifest that the cabinet's packagers signed.
-struct Verified {
-    manifest: Arc<Manifest>,
-    signed_by: Vec<KeyId>,
-}
-
-impl Verified {
-    fn of(trust: &Trust, cabinet: &str, bytes: &[u8]) -> Result<Verified, AdminError> {
-        if !trust.doc().cabinets.contains_key(cabinet) {
-            return Err(unknown_cabinet(cabinet).into());
-        }
-        let hint = format!(
-            "packhorse cabinet trust {cabinet} --key packager.pub, if this packager is to be trusted"
-        );
-        let refuse = |message: String| {
-            AdminError::new(StatusCode::FORBIDDEN, "not_trusted", message).hint(hint.clone())
-        };
-        let (keys, threshold) = trust.packagers(cabinet).map_err(|error| refuse(error.to_string()))?;
-        let envelope = Envelope::decode(bytes, ENVELOPE_BYTES)
-            .map_err(|error| AdminError::bad_request(format!("the manifest: {error}")))?;
-        let find = |id: &KeyId| keys.iter().find(|key| key.id() == *id).copied();
-        let payload = envelope.verify(PAYLOAD_TYPE, find, threshold).map_err(|error| match error {
-            EnvelopeError::TooFewSignatures { .. } => {
-                refuse(format!("cabinet {cabinet} trusts none of the keys that signed this package"))
-            }
-            EnvelopeError::BadSignature(_) => {
-                AdminError::new(StatusCode::FORBIDDEN, "bad_signature", format!("the manifest: {error}"))
-                    .hint("build and sign the package again")
-            }
-            other => AdminError::bad_request(format!("the manifest: {other}")),
-        })?;
-        let manifest = Manifest::parse(payload)
-            .map_err(|error| AdminError::new(StatusCode::BAD_REQUEST, "bad_manifest", error.to_string()))?;
-        let signed_by = envelope.signatures.iter().map(|signature| signature.key_id);
-        let signed_by = signed_by.filter(|id| find(id).is_some()).collect();
-        Ok(Verified { manifest: Arc::new(manifest), signed_by })
-    }
-}
-
 fn package_id(text: &str) -> Result<PackageId, AdminError> {
     text.parse().map_err(|_| AdminError::bad_request("a package's id has 64 hexadecimal digits"))
 }
@@ -265,7 +221,7 @@ pub async fn finish(
         }
     });
     let verified = finishing.await??;
-    let registration = system.db.write(Register(record(&to.cabinet, &verified))).await?;
+    let registration = system.db.write(Register(verified.record(&to.cabinet))).await?;
     admin.uploads.end(&id);
     tracing::info!(package = %registration.label, already = registration.already, "registered");
     Ok(Json(Registered {
@@ -273,35 +229,4 @@ pub async fn finish(
         id: id.to_string(),
         already: registration.already,
     }))
-}
-
-fn record(cabinet: &str, verified: &Verified) -> PackageRecord {
-    let manifest = &verified.manifest;
-    let registered = now();
-    let depends = manifest.deb().map(|deb| {
-        let parts = [deb.pre_depends.as_str(), deb.depends.as_str()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-    });
-    let keys: Vec<String> = verified.signed_by.iter().map(ToString::to_string).collect();
-    PackageRecord {
-        id: manifest.id(),
-        label: PackageLabel {
-            cabinet: cabinet.to_owned(),
-            name: manifest.name().to_owned(),
-            version: manifest.version().to_owned(),
-            // Given by the registration.
-            generation: 0,
-        },
-        version_order: order_word(manifest.version_order()).to_owned(),
-        kind: manifest.kind().as_str().to_owned(),
-        summary: manifest.summary().to_owned(),
-        depends,
-        keep: manifest.keep().to_string(),
-        keep_until: keep_until(manifest.keep(), registered),
-        size_bytes: manifest.plain_bytes(),
-        chunks: u64::from(manifest.chunk_count()),
-        entries: manifest.entries().len() as u64,
-        signed_by: keys.join(" "),
-        registered,
-    }
 }

@@ -76,11 +76,6 @@ impl Wish {
         let destinations = destinations::understand(&fleet, &self.to)?;
         Ok(Resolved { packages, destinations, fleet })
     }
-
-    /// When it starts.
-    pub fn starts(&self) -> Time {
-        self.at.unwrap_or(self.now)
-    }
 }
 
 fn job_type(word: &str) -> Result<JobType, DbError> {

@@ -98,6 +98,7 @@ pub fn take(
     let places: Vec<Place> = fleet.hosts().iter().map(|host| fleet.place(host)).collect();
     let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, &places);
     let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
+    lines::at_relay(tx, row, now)?;
     if incoming.job.intent == Intent::Cancelled {
         lines::judge_job(tx, row, Verdict::Cancelled, now)?;
     } else {
@@ -235,18 +236,16 @@ fn open_lines(
     let places = serde_json::to_string(&(0..packages).collect::<Vec<_>>()).map_err(DbError::internal)?;
     let change = super::meta::next(tx, "change")?;
     let fresh = Line::new(1, now);
-    // A later attempt is opened only over one that has ended, or on which a verdict stands: see `Line::retry`.
-    let sql = format!(
-        "INSERT INTO lines (job, host, place, attempt, leaf, state, since, change)
+    // Any later attempt is followed: the signed round is the authority. Whether the one before has ended may never have
+    // come by here, at a relay that was replaced; the host itself finishes what it has begun first.
+    let sql = "INSERT INTO lines (job, host, place, attempt, leaf, state, since, change)
          SELECT ?1, e.value ->> '$[0]', p.value, e.value ->> '$[1]', e.value ->> '$[2]', ?4, ?5, ?6
          FROM json_each(?2) e, json_each(?3) p WHERE true
          ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, leaf = excluded.leaf,
            state = excluded.state, since = excluded.since, verdict = NULL, verdict_at = NULL, reason = NULL,
            outcome = NULL, change = excluded.change
-         WHERE excluded.attempt > lines.attempt AND (lines.state IN ({}) OR lines.verdict IS NOT NULL)",
-        lines::end_words()
-    );
-    let changed = tx.prepare_cached(&sql)?.execute(params![
+         WHERE excluded.attempt > lines.attempt";
+    let changed = tx.prepare_cached(sql)?.execute(params![
         job,
         list,
         places,

@@ -13,7 +13,7 @@ use super::hosts::HostRow;
 use super::jobs::JobRow;
 use super::{DbError, meta};
 
-/// Columns that [`line`] reads.
+/// Columns that [`line()`] reads.
 pub const COLUMNS: &str =
     "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome";
 /// Most bytes of a stored reason or outcome.
@@ -248,4 +248,19 @@ pub fn reached_relay(
                  AND host IN (SELECT row FROM hosts WHERE higher IS ?1 AND row IS NOT ?1)
                  AND (job, place) IN (SELECT job, place FROM job_packages WHERE id = ?2)";
     Ok(tx.prepare_cached(sql)?.execute(params![relay, package.0, now.0, change])? as u64)
+}
+
+/// Lines of a job that just came, whose host's own relay keeps the package already, as it reported: they are at the relay.
+/// The same transition as [`reached_relay`], seen from the job.
+///
+/// # Errors
+/// The database's.
+pub fn at_relay(tx: &Connection, job: JobRow, now: Time) -> Result<u64, DbError> {
+    let change = meta::next(tx, "change")?;
+    let sql = "UPDATE lines SET state = 'at_relay', since = ?2, change = ?3
+               WHERE job = ?1 AND state IN ('registered', 'waiting')
+                 AND EXISTS (SELECT 1 FROM hosts h JOIN relay_copies c ON c.relay = h.higher
+                             JOIN job_packages p ON p.job = lines.job AND p.place = lines.place AND p.id = c.id
+                             WHERE h.row = lines.host)";
+    Ok(tx.prepare_cached(sql)?.execute(params![job, now.0, change])? as u64)
 }

@@ -119,7 +119,8 @@ pub struct Db {
 
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    statements: AtomicU64,
 }
 
 impl Db {
@@ -144,7 +145,11 @@ impl Db {
             .name("db-writer".to_owned())
             .spawn(move || write_all(&connection, receiver, &counter))
             .map_err(DbError::internal)?;
-        let readers = Arc::new(Readers { idle: Mutex::new(readers), permits: Semaphore::new(READERS) });
+        let readers = Arc::new(Readers {
+            idle: Mutex::new(readers),
+            permits: Arc::new(Semaphore::new(READERS)),
+            statements: AtomicU64::new(0),
+        });
         Ok(Db { writer: sender, written, readers })
     }
 
@@ -170,6 +175,11 @@ impl Db {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// Statements executed by reads, likewise.
+    pub fn statements_read(&self) -> u64 {
+        self.readers.statements.load(Ordering::Relaxed)
+    }
+
     /// Reads on one of the read-only connections.
     ///
     /// # Errors
@@ -179,17 +189,19 @@ impl Db {
         read: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, DbError> {
         let readers = self.readers.clone();
-        let permit = self.readers.permits.acquire().await.map_err(|_| DbError::Closed)?;
-        let result = tokio::task::spawn_blocking(move || {
+        let permit = self.readers.permits.clone().acquire_owned().await.map_err(|_| DbError::Closed)?;
+        tokio::task::spawn_blocking(move || {
             let connection = lock(&readers.idle).pop().ok_or(DbError::Closed)?;
+            let before = STATEMENTS.get();
             let result = read(&connection);
+            readers.statements.fetch_add(STATEMENTS.get() - before, Ordering::Relaxed);
             lock(&readers.idle).push(connection);
+            // Given back after the connection, also when whoever asked has gone meanwhile.
+            drop(permit);
             result
         })
         .await
-        .map_err(DbError::internal)?;
-        drop(permit);
-        result
+        .map_err(DbError::internal)?
     }
 }
 

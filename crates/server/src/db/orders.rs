@@ -51,6 +51,8 @@ pub struct TakeOrders {
     pub orders: Vec<Judged>,
     /// Acknowledges them.
     pub cursor: Cursor,
+    /// Whether the feed is read to its end with them.
+    pub complete: bool,
     /// For locators.
     pub capabilities: Capabilities,
     /// Whom it trusts: for jobs that take in hosts that came later.
@@ -79,6 +81,9 @@ impl Command for TakeOrders {
         let mut taken = TakenOrders::default();
         meta::set(tx, "cursor_incarnation", self.cursor.incarnation.0 as i64)?;
         meta::set(tx, "cursor_n", self.cursor.n as i64)?;
+        if self.complete {
+            meta::set(tx, "ready", 1)?;
+        }
         let (mut fresh_hosts, mut receipts) = (Vec::new(), Vec::new());
         for order in &self.orders {
             match order {
@@ -197,6 +202,14 @@ pub fn for_everybody(tx: &Connection, order: &Order) -> Result<Vec<HostRow>, DbE
 pub fn cursor(connection: &Connection) -> Result<Option<Cursor>, DbError> {
     let (life, n) = (meta::number(connection, "cursor_incarnation")?, meta::number(connection, "cursor_n")?);
     Ok(life.zip(n).map(|(life, n)| Cursor { incarnation: Incarnation(life as u64), n: n as u64 }))
+}
+
+/// Whether the higher system's feed was read to its end once.
+///
+/// # Errors
+/// The database's.
+pub fn ready(connection: &Connection) -> Result<bool, DbError> {
+    Ok(meta::number(connection, "ready")?.is_some())
 }
 
 /// How far the outbox is stored at the higher system.

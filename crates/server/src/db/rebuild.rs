@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::HostRow;
-use super::{Command, DbError, feeds, jobs};
+use super::{Command, DbError, feeds, jobs, meta};
 use crate::capability::Capabilities;
 
 /// Most hosts in one order.
@@ -20,8 +20,6 @@ pub struct RebuildFeed {
     pub lower: HostRow,
     /// For this life of the reader.
     pub reader: Incarnation,
-    /// The trust document (envelope).
-    pub trust: Vec<u8>,
     /// For the locators.
     pub capabilities: Capabilities,
     /// Now.
@@ -34,7 +32,9 @@ impl Command for RebuildFeed {
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
         feeds::restart(tx, self.lower, self.reader)?;
         let push = |order| feeds::append(tx, &[(self.lower, order)]);
-        push(Order::Trust(ByteBuf::from(self.trust)))?;
+        // As it is stored now: one that was written since the reader asked lay in the feed that is gone.
+        let trust = meta::bytes(tx, "trust")?.ok_or_else(|| DbError::damaged("no trust document"))?;
+        push(Order::Trust(ByteBuf::from(trust)))?;
         let own: Vec<u8> = tx
             .prepare_cached("SELECT place FROM hosts WHERE row = ?1")?
             .query_row([self.lower], |row| row.get(0))?;

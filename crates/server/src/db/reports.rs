@@ -139,7 +139,11 @@ fn load(
         .collect();
     let (lines, places) = lines::known(tx, &keys.into_iter().collect::<Vec<_>>())?;
     let upto = if position == Position::Top { marks(tx, batch)? } else { HashMap::new() };
-    Ok((Known { lines, upto, below_sender }, places))
+    let strangers = match position {
+        Position::Relay => origins.iter().filter(|origin| !rows.contains_key(origin)).copied().collect(),
+        Position::Top => HashSet::new(),
+    };
+    Ok((Known { lines, upto, below_sender, strangers }, places))
 }
 
 fn marks(tx: &Connection, batch: &[Report]) -> Result<HashMap<(HostId, Incarnation), u64>, DbError> {

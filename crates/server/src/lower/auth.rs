@@ -44,6 +44,11 @@ impl FromRequestParts<Arc<System>> for Caller {
     type Rejection = LowerError;
 
     async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Caller, LowerError> {
+        if !system.is_ready() {
+            let message =
+                format!("{} has yet to hear from its higher system what is below it", system.config.name);
+            return Err(LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "starting", message));
+        }
         let peer = parts.extensions.get::<Peer>();
         let ended =
             peer.and_then(|peer| peer.cert_not_after).is_some_and(|end| end.as_microsecond() < now().0);

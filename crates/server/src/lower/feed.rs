@@ -70,13 +70,8 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
         let (lower, at) = (caller.0.row, cursor);
         match system.db.read(move |connection| feeds::read(connection, lower, reader, at)).await? {
             FeedAnswer::Rebuild => {
-                let rebuild = RebuildFeed {
-                    lower,
-                    reader,
-                    trust: system.trust().envelope().to_vec(),
-                    capabilities: system.capabilities.clone(),
-                    now: now(),
-                };
+                let rebuild =
+                    RebuildFeed { lower, reader, capabilities: system.capabilities.clone(), now: now() };
                 system.db.write(rebuild).await?;
                 cursor = None;
             }

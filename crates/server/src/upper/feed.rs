@@ -60,17 +60,22 @@ async fn ask(system: &Arc<System>) -> Result<(), FeedError> {
     let patience = Duration::from_secs(u64::from(HOLD_SECS) + 20);
     let response: FeedResponse = upper.link().call(FEED, &request, patience).await?;
     meet(system, &response).await?;
+    let complete = !response.more;
     let batch = Batch {
         incarnation: Incarnation(response.feed),
         after: response.after,
         entries: response.orders.into_iter().map(|order| (order.n, order)).collect(),
     };
     let (orders, next) = receive(cursor, batch)?;
-    if orders.is_empty() && cursor == Some(next) {
+    if orders.is_empty() && cursor == Some(next) && (!complete || system.is_ready()) {
         return Ok(());
     }
     let judged = judge(system, orders);
-    store(system, judged, next).await
+    store(system, judged, next, complete).await?;
+    if complete {
+        system.set_ready();
+    }
+    Ok(())
 }
 
 /// Which lives answer now: is one new, everything that is kept is told again.
@@ -179,13 +184,19 @@ fn refused(code: &str, text: &str) -> Judged {
     Judged::Refused { code: code.to_owned(), text: text.to_owned() }
 }
 
-async fn store(system: &Arc<System>, judged: Vec<Judged>, cursor: Cursor) -> Result<(), FeedError> {
+async fn store(
+    system: &Arc<System>,
+    judged: Vec<Judged>,
+    cursor: Cursor,
+    complete: bool,
+) -> Result<(), FeedError> {
     let Some(upper) = &system.upper else { return Ok(()) };
     let hosts = judged.iter().any(|order| matches!(order, Judged::Host(_)));
     let command = TakeOrders {
         own: system.id,
         orders: judged,
         cursor,
+        complete,
         capabilities: system.capabilities.clone(),
         trust: system.trust(),
         delegations: system.delegations(),

@@ -54,27 +54,10 @@ impl Hub {
         if batch.is_empty() || self.evil.as_ref().is_some_and(|evil| evil.swallows(cx)) {
             return;
         }
-        let batch = self.pass_on_strangers(lower, batch);
         let known = self.known_for(cx, lower, &batch);
         let taken = ingest(self.position(), known, batch);
         self.write_taken(cx, lower, taken);
         self.send_reports(cx);
-    }
-
-    /// At a relay: reports of hosts of which it does not know where they stand go up unjudged, and the rest is answered.
-    /// Refused here they would be lost: their senders hear that they are stored, and it may be this relay that was not told
-    /// of them. Who stands above both, at the latest the managing server, knows whether they are below the sender.
-    fn pass_on_strangers(&mut self, lower: Lower, batch: Vec<Report>) -> Vec<Report> {
-        if self.is_top() {
-            return batch;
-        }
-        let places = &self.store.now().places;
-        let (placed, strangers): (Vec<Report>, Vec<Report>) =
-            batch.into_iter().partition(|report| places.contains_key(&report.origin));
-        for report in strangers {
-            self.store.put(HubWrite::Outbox(Some(lower), report));
-        }
-        placed
     }
 
     fn known_for(&self, cx: &Cx<'_>, lower: Lower, batch: &[Report]) -> Known {
@@ -88,6 +71,8 @@ impl Hub {
             let origin = (report.origin, report.incarnation);
             known.upto.extend(state.marks.get(&origin).map(|upto| (origin, *upto)));
         }
+        let strange = |report: &&Report| !self.is_top() && !state.places.contains_key(&report.origin);
+        known.strangers = batch.iter().filter(strange).map(|report| report.origin).collect();
         known.below_sender = if cx.planted(Plant::TrustEverySender) {
             batch.iter().map(|report| report.origin).collect()
         } else {

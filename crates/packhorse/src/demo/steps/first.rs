@@ -5,7 +5,7 @@ use super::super::ledger::Ledger;
 use super::super::narrator::Narrator;
 use super::super::stage::{Stage, folder_bytes};
 use super::pack::Packed;
-use super::{check, check_bytes, check_installed, label, progress, states};
+use super::{check, check_bytes, check_installed, counted, install_everywhere, label, progress, states};
 use crate::failure::{Failure, Outcome};
 use crate::render::table::size;
 
@@ -32,10 +32,9 @@ pub struct First {
 /// # Errors
 /// Something was not as told.
 pub async fn install(stage: &mut Stage, narrator: &Narrator, packed: &Packed) -> Outcome<First> {
-    narrator
-        .step("3  Version 1 to everybody below osaka; namba is killed (kill -9) in the middle of its copy")?;
+    narrator.step("3  Version 1 to all six clients; namba is killed (kill -9) in the middle of its copy")?;
     let package = label(packed, "1.0");
-    let job = stage.command(&["install", &package, "--to", "below:osaka"]).await?;
+    let job = install_everywhere(stage, &package).await?;
     let cut_bytes = cut(stage, narrator, packed).await?;
     all_done(stage, narrator, &job).await?;
     for client in early() {
@@ -98,10 +97,13 @@ async fn bytes(stage: &mut Stage, narrator: &Narrator, packed: &Packed, cut_byte
         .until("counting bytes", narrator, async |stage| {
             let ledger = Ledger::read(&stage.api()?).await?;
             let there = |bytes: u64, copies: u64| bytes >= copy * copies * 95 / 100;
+            // A relay writes its counters down every second; namba lost the last one when it was killed.
+            let there_at_namba = |bytes: u64, copies: u64| bytes >= copy * copies * 70 / 100;
             let all = there(ledger.osaka_received, 1)
                 && there(ledger.osaka_sent, 1 + direct)
-                && there(ledger.namba_sent, below);
-            Ok(all.then_some(ledger))
+                && there_at_namba(ledger.namba_received, 1)
+                && there_at_namba(ledger.namba_sent, below);
+            counted(ledger, all)
         })
         .await?;
     let most = |copies: u64| copy * copies * (100 + SLACK_PERCENT) / 100;
@@ -111,11 +113,11 @@ async fn bytes(stage: &mut Stage, narrator: &Narrator, packed: &Packed, cut_byte
     check_bytes("namba → its clients", ledger.namba_sent, 0, most(below) + below * PIECE_BYTES)?;
     let to_namba = ledger.osaka_sent.saturating_sub(direct * copy);
     narrator.fact(&format!(
-        "server → osaka {}, one copy; osaka → namba {} and {direct} clients {} each; namba → {below} clients {} each",
+        "server → osaka {}, one copy; osaka → namba {} and {direct} clients {} each; namba → {below} clients {} (without its last second before the kill)",
         size(ledger.osaka_received),
         size(to_namba),
         size(copy),
-        size(ledger.namba_sent / below.max(1))
+        size(ledger.namba_sent)
     ))?;
     narrator.fact(&format!(
         "namba went on at the same piece: {} before the kill and {} after it are one copy",

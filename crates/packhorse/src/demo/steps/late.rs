@@ -6,7 +6,7 @@ use super::super::narrator::Narrator;
 use super::super::stage::Stage;
 use super::pack::Packed;
 use super::second::Second;
-use super::{check, check_bytes, check_installed, states};
+use super::{check, check_bytes, check_installed, counted, states};
 use crate::failure::Outcome;
 use crate::render::table::size;
 
@@ -28,7 +28,7 @@ pub async fn catch_up(stage: &mut Stage, narrator: &Narrator, packed: &Packed, s
     let lines = stage
         .until("counting bytes", narrator, async |stage| {
             let lines = Ledger::read(&stage.api()?).await?.since(second.ledger);
-            Ok((lines.namba_sent >= packed.copy_bytes * 95 / 100).then_some(lines))
+            counted(lines, lines.namba_sent >= packed.copy_bytes * 95 / 100)
         })
         .await?;
     // A few kilobytes may still have been on their way when version 2 was counted.

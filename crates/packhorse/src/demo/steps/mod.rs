@@ -12,7 +12,8 @@ use std::path::Path;
 
 use packhorse_wire::admin::JobView;
 
-use super::cast::Client;
+use super::cast::{CLIENTS, Client};
+use super::ledger::Ledger;
 use super::narrator::Narrator;
 use super::stage::Stage;
 use crate::failure::{Failure, Outcome};
@@ -48,6 +49,11 @@ fn check_bytes(what: &str, bytes: u64, least: u64, most: u64) -> Outcome {
     })
 }
 
+/// The ledger, once what was waited for is in it; until then what is in it is told.
+fn counted(ledger: Ledger, complete: bool) -> Outcome<Option<Ledger>> {
+    if complete { Ok(Some(ledger)) } else { Err(Failure::new(ledger.line())) }
+}
+
 /// The states of a job's lines, by host.
 fn states(view: &JobView) -> BTreeMap<&str, &str> {
     view.instructions.iter().map(|line| (line.host.as_str(), line.state.as_str())).collect()
@@ -73,6 +79,13 @@ fn check_installed(stage: &Stage, client: Client, folder: &Path) -> Outcome {
         check(installed == packaged, || format!("{} has the right {name}", client.name))?;
     }
     Ok(())
+}
+
+/// Makes the job that installs `package` on all clients; answers its number.
+async fn install_everywhere(stage: &Stage, package: &str) -> Outcome<String> {
+    let mut args = vec!["install", package, "--to"];
+    args.extend(CLIENTS.iter().map(|client| client.name));
+    stage.command(&args).await
 }
 
 /// What packages are called in the demo.

@@ -5,7 +5,7 @@ use super::super::ledger::Ledger;
 use super::super::narrator::Narrator;
 use super::super::stage::Stage;
 use super::pack::Packed;
-use super::{check, check_bytes, check_installed, label, progress, states};
+use super::{check, check_bytes, check_installed, counted, install_everywhere, label, progress, states};
 use crate::failure::Outcome;
 use crate::render::table::size;
 
@@ -35,7 +35,7 @@ pub async fn install(stage: &mut Stage, narrator: &Narrator, packed: &Packed) ->
         stage.command(&["package", "add", &folder, "--key", &key, "--cabinet", packed.cabinet]).await?;
     let package = label(packed, "2.0");
     check(added == package, || format!("the package is registered as {added}"))?;
-    let job = stage.command(&["install", &package, "--to", "below:osaka"]).await?;
+    let job = install_everywhere(stage, &package).await?;
     stage
         .until("installing", narrator, async |stage| {
             let view = stage.api()?.job(&job).await?;
@@ -63,7 +63,7 @@ async fn settled(stage: &mut Stage, narrator: &Narrator, before: Ledger) -> Outc
             let all = new.osaka_received > 0
                 && new.osaka_sent >= new.osaka_received * (1 + early_below(OSAKA)) * 8 / 10
                 && new.namba_sent >= new.osaka_received * early_below(NAMBA) * 8 / 10;
-            Ok(all.then_some(ledger))
+            counted(ledger, all)
         })
         .await
 }
