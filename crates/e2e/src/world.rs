@@ -1,5 +1,6 @@
 //! A managing server with a packager's key, and what is put below it: everything in one folder that goes with the test.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,8 @@ use crate::source::Source;
 use crate::system::{Kind, System};
 use crate::{ports, wait};
 
+/// If this variable is set, the folder of a test that fails stays.
+const KEEP: &str = "PACKHORSE_E2E_KEEP";
 /// How long a system may take to be there.
 const ONLINE_SECS: u64 = 20;
 
@@ -26,7 +29,16 @@ pub struct World {
     /// The packager's key, which the cabinet `main` trusts.
     pub key: PathBuf,
     runtime: Runtime,
-    folder: TempDir,
+    folder: Option<TempDir>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let kept = self.folder.take().filter(|_| std::thread::panicking() && env::var_os(KEEP).is_some());
+        if let Some(folder) = kept {
+            eprintln!("kept: {}", folder.keep().display());
+        }
+    }
 }
 
 impl World {
@@ -52,12 +64,12 @@ impl World {
         cli.ok(&["key", "new", "--out", "packager.key"]);
         cli.ok(&["cabinet", "trust", "main", "packager.pub"]);
         let key = folder.path().join("packager.key");
-        World { server, cli, key, runtime: runtime(), folder }
+        World { server, cli, key, runtime: runtime(), folder: Some(folder) }
     }
 
     /// The folder everything is in.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.folder.as_ref().expect("it goes with the world").path()
     }
 
     /// Where tasks of the test itself run.

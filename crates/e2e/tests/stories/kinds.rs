@@ -44,7 +44,7 @@ fn a_real_debian_package_through_two_levels() {
     let key = world.key.display().to_string();
     world.cli.ok(&["package", "add", &file.display().to_string(), "--key", &key]);
     let job = world.install(deb::NAME, &["below:osaka"], &[]);
-    let ended = world.done(&job, 60);
+    let ended = world.done(&job, 15);
     assert_eq!(ended["counts"]["done"], 3, "{ended}");
     for client in &clients {
         assert_eq!(deb::status(&client.root, deb::NAME), "install ok installed", "{}", client.name);
