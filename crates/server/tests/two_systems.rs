@@ -147,16 +147,9 @@ impl Command for MakeJob {
     }
 }
 
-async fn job_for(top: &Live, names: &[&str]) -> Job {
-    let number = top.system.db.write(NextJobNumber).await.unwrap();
-    let fleet = top.system.db.read(Fleet::load).await.unwrap();
-    let rows = names.iter().map(|name| fleet.named(name).unwrap().row).collect();
-    let list: Vec<HostId> =
-        fleet.in_route_order(rows).into_iter().map(|row| fleet.get(row).unwrap().id).collect();
-    let prover = Prover::whole(list).unwrap();
-    let clause = Clause::Hosts { root: prover.slice().root().unwrap(), size: prover.slice().size };
+fn job_with(number: u64, clause: Clause) -> Job {
     let label = PackageLabel { cabinet: "main".into(), name: "p".into(), version: "1".into(), generation: 1 };
-    let job = Job {
+    Job {
         key: JobKey::server(1, number),
         revision: 1,
         job_type: JobType::Install,
@@ -167,7 +160,18 @@ async fn job_for(top: &Live, names: &[&str]) -> Job {
         until: now().plus_days(90),
         allow_downgrade: false,
         intent: Intent::Open,
-    };
+    }
+}
+
+async fn job_for(top: &Live, names: &[&str]) -> Job {
+    let number = top.system.db.write(NextJobNumber).await.unwrap();
+    let fleet = top.system.db.read(Fleet::load).await.unwrap();
+    let rows = names.iter().map(|name| fleet.named(name).unwrap().row).collect();
+    let list: Vec<HostId> =
+        fleet.in_route_order(rows).into_iter().map(|row| fleet.get(row).unwrap().id).collect();
+    let prover = Prover::whole(list).unwrap();
+    let clause = Clause::Hosts { root: prover.slice().root().unwrap(), size: prover.slice().size };
+    let job = job_with(number, clause);
     let proofs = vec![Proof { attempt: 1, slice: prover.slice().clone() }];
     let make = MakeJob { system: top.system.clone(), job: job.clone(), proofs };
     let Taken::Stored { lowers, .. } = top.system.db.write(make).await.unwrap() else { panic!("not stored") };
@@ -432,5 +436,35 @@ impl Command for ManyHosts {
             tx.prepare_cached(sql)?.execute(rusqlite::params![id, format!("bulk{n:04}"), relay])?;
         }
         Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_for_what_is_below_a_relay_is_understood_at_every_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = server(folder.path()).await;
+    let osaka = relay(folder.path(), "osaka", &top, &top).await;
+    let namba = relay(folder.path(), "namba", &osaka, &top).await;
+    let pc1 = client("pc1", &namba, &top).await;
+    let id = osaka.system.id;
+    let number = top.system.db.write(NextJobNumber).await.unwrap();
+    let mut job = job_with(number, Clause::Below(id));
+    job.at = None;
+    let make = MakeJob { system: top.system.clone(), job: job.clone(), proofs: vec![] };
+    let Taken::Stored { lowers, lines, .. } = top.system.db.write(make).await.unwrap() else {
+        panic!("not stored")
+    };
+    assert_eq!(lines, 1);
+    top.system.wake(&lowers);
+    let (_, order) = Reader::new(&pc1).until(is_job).await;
+    let got = pc1.trust.job(&order.job, &Default::default(), Some(&pc1.place), now()).unwrap();
+    assert_eq!(got.round_for(&pc1.place, &[]).unwrap().attempt, 1);
+
+    // A host that joins while the job is open is taken in.
+    let pc2 = client("pc2", &namba, &top).await;
+    let (_, order) = Reader::new(&pc2).until(is_job).await;
+    assert_eq!(pc2.trust.job(&order.job, &Default::default(), Some(&pc2.place), now()).unwrap(), job);
+    for live in [namba, osaka, top] {
+        live.end().await;
     }
 }

@@ -110,6 +110,8 @@ pub fn rows_of(
 pub struct Fleet {
     hosts: Vec<HostRecord>,
     by_row: HashMap<HostRow, usize>,
+    /// Where this system itself stands: empty at the managing server; a relay ends its own route.
+    above: Vec<HostId>,
 }
 
 impl Fleet {
@@ -120,7 +122,7 @@ impl Fleet {
     pub fn load(connection: &Connection) -> Result<Fleet, DbError> {
         let hosts = all(connection)?;
         let by_row = hosts.iter().enumerate().map(|(i, host)| (host.row, i)).collect();
-        Ok(Fleet { hosts, by_row })
+        Ok(Fleet { hosts, by_row, above: own_route(connection)? })
     }
 
     /// All hosts, by name.
@@ -156,13 +158,15 @@ impl Fleet {
         route
     }
 
-    /// Where a host stands, below this system. (`revision` is not that of the signed place.)
+    /// Where a host stands, from the managing server down. (`revision` is not that of the signed place.)
     pub fn place(&self, host: &HostRecord) -> Place {
+        let below =
+            self.route(host).into_iter().map(|relay| relay.id).filter(|relay| !self.above.contains(relay));
         Place {
             host: host.id,
             name: host.name.clone(),
             role: host.role,
-            route: self.route(host).iter().map(|relay| relay.id).collect(),
+            route: self.above.iter().copied().chain(below).collect(),
             revision: 0,
         }
     }
@@ -182,6 +186,20 @@ impl Fleet {
         rows.dedup();
         rows
     }
+}
+
+/// Where this system itself stands.
+fn own_route(connection: &Connection) -> Result<Vec<HostId>, DbError> {
+    let Some(bytes) = super::meta::bytes(connection, "route")? else { return Ok(Vec::new()) };
+    Ok(bytes.chunks_exact(16).filter_map(|id| id.try_into().ok()).map(HostId).collect())
+}
+
+/// Writes where this relay itself stands.
+///
+/// # Errors
+/// The database's.
+pub fn set_own_route(tx: &Connection, place: &Place) -> Result<(), DbError> {
+    super::meta::set(tx, "route", place.route.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
 }
 
 /// A relay learns of hosts below it, from its higher system's feed or from a join that passed through.
@@ -210,6 +228,9 @@ pub fn learn(
         forget(tx, &place.host)?;
         return Ok(None);
     };
+    if place.host == *own {
+        set_own_route(tx, place)?;
+    }
     // The part of the route below this relay; a relay ends its own route and does not call itself.
     let below: Vec<HostId> =
         place.route[at + 1..].iter().copied().filter(|relay| *relay != place.host).collect();

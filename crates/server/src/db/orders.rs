@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::{HostId, Incarnation};
-use packhorse_domain::job::Job;
+use packhorse_domain::job::{Job, Place};
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Body, Receipt};
 use packhorse_domain::time::Time;
@@ -23,7 +23,7 @@ pub enum Judged {
     /// A newer trust document.
     Trust(Vec<u8>),
     /// Where this relay stands.
-    OwnPlace(Vec<u8>),
+    OwnPlace(Place, Vec<u8>),
     /// A host below.
     Host(Learned),
     /// A job.
@@ -109,7 +109,10 @@ impl TakeOrders {
                 let order = Order::Trust(ByteBuf::from(envelope.clone()));
                 taken.lowers.extend(for_everybody(tx, &order)?);
             }
-            Judged::OwnPlace(envelope) => meta::set(tx, "place", envelope)?,
+            Judged::OwnPlace(place, envelope) => {
+                hosts::set_own_route(tx, place)?;
+                meta::set(tx, "place", envelope)?;
+            }
             Judged::Job(incoming) => match jobs::take(tx, incoming, &self.capabilities, self.now)? {
                 Taken::Stored { lowers, .. } => {
                     taken.jobs = true;

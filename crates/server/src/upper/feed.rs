@@ -120,7 +120,7 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
     match order {
         Order::Trust(envelope) => vec![trust(system, &envelope)],
         Order::Place(envelope) => match system.trust().place(&envelope) {
-            Ok(place) if place.host == system.id => vec![Judged::OwnPlace(envelope.into_vec())],
+            Ok(place) if place.host == system.id => vec![Judged::OwnPlace(place, envelope.into_vec())],
             Ok(place) => {
                 vec![refused("place", &format!("the place of {} was sent as this relay's own", place.name))]
             }
