@@ -142,7 +142,8 @@ fn next(inner: &Inner, host: HostId, request: &FeedRequest) -> FeedResponse {
     let orders = numbered(&all, have);
     let skips = state.behaviour == Behaviour::SkipsOrders;
     let lies_about_time = state.behaviour == Behaviour::LiesAboutTime;
-    if lied && !orders.is_empty() || skips || lies_about_time {
+    let drops = state.behaviour == Behaviour::DropsJobs;
+    if lied && (drops || !orders.is_empty()) || skips || lies_about_time {
         state.deeds += 1;
     }
     FeedResponse {

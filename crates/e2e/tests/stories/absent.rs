@@ -18,7 +18,7 @@ fn a_client_that_was_off_gets_the_job_when_it_is_back() {
     let job = world.install("editor", &["pc1"], &[]);
     // It waits, and says for whom and why.
     let waiting = world.job_until(&job, 20, "a reason", |job| {
-        line(job, "pc1").is_some_and(|line| line["reason"]["code"] == "off")
+        line(job, "pc1").is_some_and(|line| line["reason"]["code"] == "host_off")
     });
     assert_eq!(waiting["state"], "running", "{waiting}");
     pc.start();

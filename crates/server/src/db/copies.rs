@@ -49,6 +49,16 @@ pub fn reported(
     Ok(())
 }
 
+/// Forgets what a relay said it keeps: another machine took its name over, with an empty disk.
+///
+/// # Errors
+/// The database's.
+pub fn forget(tx: &Connection, relay: hosts::HostRow) -> Result<(), DbError> {
+    tx.prepare_cached("DELETE FROM relay_copies WHERE relay = ?1")?.execute([relay])?;
+    tx.prepare_cached("DELETE FROM traffic WHERE relay = ?1")?.execute([relay])?;
+    Ok(())
+}
+
 fn write_traffic(tx: &Connection, relay: i64, traffic: &Traffic) -> Result<(), DbError> {
     let sql = "INSERT INTO traffic (relay, received_bytes, sent_bytes, used_bytes, free_bytes) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (relay) DO UPDATE SET received_bytes = excluded.received_bytes,

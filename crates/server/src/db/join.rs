@@ -16,7 +16,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
-use super::{Command, DbError, feeds, jobs, tokens};
+use super::{Command, DbError, copies, feeds, jobs, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -92,6 +92,10 @@ impl Command for Join {
         let issued = self.authority.issue(&self.csr_pem, &identity, &self.addresses, self.now);
         let issued = issued.map_err(|error| DbError::refused("request", error.to_string(), None))?;
         let row = self.store(tx, &place, &envelope, generation, higher.as_ref())?;
+        if known.is_some() {
+            // Whoever takes a name over begins with an empty disk.
+            copies::forget(tx, row)?;
+        }
         let mut lowers = tell_relay(tx, row, &envelope, &place, generation)?;
         let fleet = Fleet::load(tx)?;
         lowers.extend(jobs::take_in(tx, &fleet, row, &self.capabilities, read_own_job, self.now)?);
