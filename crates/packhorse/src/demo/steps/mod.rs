@@ -12,7 +12,7 @@ use std::path::Path;
 
 use packhorse_wire::admin::JobView;
 
-use super::cast::{CLIENTS, Client};
+use super::cast::Client;
 use super::ledger::Ledger;
 use super::narrator::Narrator;
 use super::stage::Stage;
