@@ -62,12 +62,15 @@ impl Scene {
         wait::until(&format!("{behaviour:?} happens"), 30, || (self.relay.deeds() > 0).then_some(()));
     }
 
-    /// Waits until the victim has told the relay of a refusal with this code.
-    pub fn refusal(&self, behaviour: Behaviour, code: &str) {
-        let host = self.victim_id();
-        wait::until_ok(&format!("{behaviour:?} is refused as {code}"), 30, || {
-            let alarms = self.relay.alarms_of(&host);
-            if alarms.iter().any(|alarm| alarm == code) { Ok(()) } else { Err(format!("{alarms:?}")) }
+    /// How many refusals with this code the victim has told the relay of.
+    pub fn refusals(&self, code: &str) -> usize {
+        self.relay.alarms_of(&self.victim_id()).iter().filter(|alarm| *alarm == code).count()
+    }
+
+    /// Waits until the victim has told the relay of a refusal with this code, beyond those before.
+    pub fn refusal(&self, behaviour: Behaviour, code: &str, before: usize) {
+        wait::until(&format!("{behaviour:?} is refused as {code}"), 30, || {
+            (self.refusals(code) > before).then_some(())
         });
     }
 

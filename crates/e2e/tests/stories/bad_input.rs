@@ -228,7 +228,7 @@ fn jobs_that_make_no_sense() {
     install(&["editor", "--to", "nobody"]).fails(4, &["nobody", "hint: "]);
     install(&["editor", "--to", "below:nowhere"]).fails(4, &["nowhere", "hint: "]);
     install(&["nothing", "--to", "pc1"]).fails(4, &["nothing", "hint: "]);
-    install(&["editor@7", "--to", "pc1"]).fails(4, &["editor@7", "hint: "]);
+    install(&["editor@7", "--to", "pc1"]).fails(4, &["main/editor", "7", "hint: "]);
     install(&["--to", "pc1"]).fails(2, &["PACKAGE"]);
     install(&["editor"]).fails(2, &["--to"]);
     install(&["editor", "--to", "pc1", "--at", "+2h", "--until", "+1h"]).fails(2, &["--until", "hint: "]);
