@@ -29,14 +29,14 @@ pub struct World {
     /// The packager's key, which the cabinet `main` trusts.
     pub key: PathBuf,
     runtime: Runtime,
-    folder: Option<TempDir>,
+    folder: TempDir,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        let kept = self.folder.take().filter(|_| std::thread::panicking() && env::var_os(KEEP).is_some());
-        if let Some(folder) = kept {
-            eprintln!("kept: {}", folder.keep().display());
+        if std::thread::panicking() && env::var_os(KEEP).is_some() {
+            self.folder.disable_cleanup(true);
+            eprintln!("kept: {}", self.folder.path().display());
         }
     }
 }
@@ -64,12 +64,12 @@ impl World {
         cli.ok(&["key", "new", "--out", "packager.key"]);
         cli.ok(&["cabinet", "trust", "main", "packager.pub"]);
         let key = folder.path().join("packager.key");
-        World { server, cli, key, runtime: runtime(), folder: Some(folder) }
+        World { server, cli, key, runtime: runtime(), folder }
     }
 
     /// The folder everything is in.
     pub fn folder(&self) -> &Path {
-        self.folder.as_ref().expect("it goes with the world").path()
+        self.folder.path()
     }
 
     /// Where tasks of the test itself run.

@@ -47,6 +47,12 @@ pub(super) async fn run_reports(inner: Arc<Inner>) {
         match send(&inner).await {
             Ok(true) => {}
             Ok(false) => drop(news.changed().await),
+            // What is refused for good is not said again.
+            Err(LinkError::Refused { status: 400, .. }) => {
+                let mut state = inner.state();
+                let stored = state.stored as usize;
+                state.outbox.truncate(stored);
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }

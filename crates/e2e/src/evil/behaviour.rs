@@ -23,6 +23,9 @@ pub enum Behaviour {
     /// Says that it is a year later than it is.
     LiesAboutTime,
 
+    /// Numbers its orders, its lives and the time as high as numbers go.
+    SendsAbsurdNumbers,
+
     // Jobs that were not given so.
     /// Adds a host to the list that a proof proves.
     WidensProof,
@@ -81,16 +84,35 @@ pub enum Behaviour {
     /// Sends a manifest that never ends.
     SendsEndlessManifest,
 
+    // Results that get lost.
+    /// Says that reports are stored, and throws them away.
+    SwallowsReports,
+    /// The same, and says that the managing server has receipted everything, for ever.
+    ForgesReceipts,
+
     // Reports that are not true; what is below works on as ever.
     /// Reports for a host that is not below it.
     ReportsForStranger,
     /// Reports for a host below it.
     ReportsForLower,
+    /// Reports for a host below it, with every number as high as numbers go.
+    ReportsAbsurdNumbers,
 }
 
 impl Behaviour {
     /// Whether the reports of hosts below it are passed on meanwhile.
     pub(super) fn passes_reports(self) -> bool {
-        matches!(self, Behaviour::Honest | Behaviour::ReportsForStranger | Behaviour::ReportsForLower)
+        matches!(
+            self,
+            Behaviour::Honest
+                | Behaviour::ReportsForStranger
+                | Behaviour::ReportsForLower
+                | Behaviour::ReportsAbsurdNumbers
+        )
+    }
+
+    /// Whether they are thrown away.
+    pub(super) fn swallows_reports(self) -> bool {
+        matches!(self, Behaviour::SwallowsReports | Behaviour::ForgesReceipts)
     }
 }

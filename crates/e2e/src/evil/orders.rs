@@ -4,7 +4,7 @@ use packhorse_domain::ids::HostId;
 use packhorse_domain::job::{Job, Proof};
 use packhorse_wire::bytes::Fixed;
 use packhorse_wire::envelope::to_cbor;
-use packhorse_wire::messages::{CopyHint, JobOrder, Order, ProofMsg};
+use packhorse_wire::messages::{CopyHint, JobOrder, Order, ProofMsg, ReceiptMsg};
 use serde_bytes::ByteBuf;
 
 use super::Behaviour;
@@ -87,6 +87,7 @@ fn bend(state: &State, lower: &Lower, mut orders: Vec<Order>, forge: &Forge, now
         Behaviour::ReplaysOldTrust => {
             orders.push(Order::Trust(ByteBuf::from(state.first_trust.envelope().to_vec())));
         }
+        Behaviour::ForgesReceipts => orders.splice(..0, receipt(state, lower)).for_each(drop),
         Behaviour::InventsPlace => orders.push(Order::Place(forge.place(lower))),
         Behaviour::SendsPlaceOfAnother => orders.extend(place_of_another(state, lower)),
         Behaviour::ForgesDelegation => under(&mut orders, forge, Delegated::Forged, now),
@@ -153,6 +154,13 @@ fn swapped(proof: &mut Proof, host: HostId) {
 fn place_of_another(state: &State, lower: &Lower) -> Option<Order> {
     let other = state.lowers.values().find(|other| other.place.host != lower.place.host)?;
     Some(Order::Place(ByteBuf::from(other.envelope.clone())))
+}
+
+/// Everything the host will ever say has been receipted.
+fn receipt(state: &State, lower: &Lower) -> Option<Order> {
+    let host = lower.place.host;
+    let incarnation = *state.lives.get(&host)?;
+    Some(Order::Receipts(vec![ReceiptMsg { origin: Fixed(host.0), incarnation, upto: u64::MAX }]))
 }
 
 /// The job with another package's hash in it.

@@ -111,6 +111,12 @@ impl EvilRelay {
         });
     }
 
+    /// From now on it is another relay, which took the name over: honest, and with a life of its own.
+    pub fn replaced(&self) {
+        self.inner.state().life += 1;
+        self.behave(Behaviour::Honest);
+    }
+
     /// How often it did what its behaviour says since that was set.
     pub fn deeds(&self) -> u64 {
         self.inner.state().deeds
@@ -127,13 +133,28 @@ impl EvilRelay {
         state.orders.iter().filter(|order| matches!(order, packhorse_wire::messages::Order::Job(_))).count()
     }
 
-    /// Reports that `host` is done with everything it was ever told of, and has been from the start.
+    /// Reports that `host` is done with everything it was ever told of.
     pub fn claim_done(&self, host: HostId) {
+        self.report(|state| lies::done(state, host));
+    }
+
+    /// The same, with every number as high as numbers go.
+    pub fn claim_absurd(&self, host: HostId) {
+        self.report(|state| lies::absurd(state, host));
+    }
+
+    fn report(&self, claims: impl FnOnce(&State) -> Vec<ReportMsg>) {
         self.inner.change(|state| {
-            let claims: Vec<ReportMsg> = lies::done(state, host);
+            let claims = claims(state);
             state.deeds += claims.len() as u64;
             state.outbox.extend(claims);
         });
+    }
+
+    /// How many of its reports the server has not stored yet.
+    pub fn unstored(&self) -> u64 {
+        let state = self.inner.state();
+        state.outbox.len() as u64 - state.stored
     }
 }
 

@@ -32,8 +32,6 @@ type AnyBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// How far ahead of the time a liar is, in microseconds: a year.
 const AHEAD: i64 = 365 * 86_400_000_000;
-/// Its life, as its lower systems know it.
-const LIFE: u64 = 99;
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The service.
@@ -100,9 +98,13 @@ async fn join(inner: &Inner, request: JoinRequest) -> Result<JoinResponse> {
 
 fn reports(inner: &Inner, request: ReportsRequest) -> ReportsResponse {
     inner.change(|state| {
-        // Whatever comes is kept, however often it comes: the server knows repeats.
-        state.outbox.extend(request.reports.into_iter().map(|(_, report)| report));
-        ReportsResponse { v: PROTOCOL, stored: request.through, server: state.server, higher: LIFE }
+        if state.behaviour.swallows_reports() {
+            state.deeds += request.reports.len() as u64;
+        } else {
+            // Whatever comes is kept, however often it comes: the server knows repeats.
+            state.outbox.extend(request.reports.into_iter().map(|(_, report)| report));
+        }
+        ReportsResponse { v: PROTOCOL, stored: request.through, server: state.server, higher: state.life }
     })
 }
 
@@ -140,22 +142,36 @@ fn next(inner: &Inner, host: HostId, request: &FeedRequest) -> FeedResponse {
     let (all, lied) = orders::of_host(&state, &host, &inner.forge, now);
     let have = request.cursor.filter(|cursor| cursor.incarnation == state.feed).map_or(0, |cursor| cursor.n);
     let orders = numbered(&all, have);
-    let skips = state.behaviour == Behaviour::SkipsOrders;
-    let lies_about_time = state.behaviour == Behaviour::LiesAboutTime;
-    let drops = state.behaviour == Behaviour::DropsJobs;
-    if lied && (drops || !orders.is_empty()) || skips || lies_about_time {
-        state.deeds += 1;
-    }
-    FeedResponse {
+    let behaviour = state.behaviour;
+    let shows = match behaviour {
+        Behaviour::SkipsOrders | Behaviour::LiesAboutTime | Behaviour::SendsAbsurdNumbers => true,
+        Behaviour::DropsJobs => lied,
+        _ => lied && !orders.is_empty(),
+    };
+    state.deeds += u64::from(shows);
+    let honest = FeedResponse {
         v: PROTOCOL,
-        now: if lies_about_time { now + AHEAD } else { now },
+        now,
         server: state.server,
-        higher: LIFE,
+        higher: state.life,
         feed: state.feed,
-        after: if skips { have + 1_000 } else { have },
-        orders: if skips { Vec::new() } else { orders },
+        after: have,
+        orders,
         more: false,
+    };
+    match behaviour {
+        Behaviour::SkipsOrders => FeedResponse { after: have + 1_000, orders: Vec::new(), ..honest },
+        Behaviour::LiesAboutTime => FeedResponse { now: now + AHEAD, ..honest },
+        Behaviour::SendsAbsurdNumbers => absurd(honest),
+        _ => honest,
     }
+}
+
+/// The last order, under the highest number there is, out of lives and times that cannot be.
+fn absurd(mut honest: FeedResponse) -> FeedResponse {
+    let last = honest.orders.pop().map(|order| OrderMsg { n: u64::MAX, ..order });
+    let orders: Vec<OrderMsg> = last.into_iter().collect();
+    FeedResponse { now: i64::MAX, server: u64::MAX, higher: u64::MAX, feed: u64::MAX, orders, ..honest }
 }
 
 /// What comes after number `have`.

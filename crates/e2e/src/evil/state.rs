@@ -30,6 +30,8 @@ pub(super) struct State {
     pub deeds: u64,
     /// Life of the feeds it gives: a new one with each behaviour, so that everybody reads everything again.
     pub feed: u64,
+    /// Its own life, as its lower systems know it.
+    pub life: u64,
     /// Orders from above, as they came.
     pub orders: Vec<Order>,
     /// How far they are read.
@@ -57,6 +59,7 @@ impl State {
             behaviour: Behaviour::Honest,
             deeds: 0,
             feed: 1,
+            life: 99,
             orders: Vec::new(),
             cursor: None,
             server: 0,

@@ -15,12 +15,13 @@ enum For {
 }
 
 /// A lie, and the alarm it raises. `None`: it can only delay, so there is nothing to be said about it.
-const LIES: [(Behaviour, For, Option<&str>); 18] = [
+const LIES: [(Behaviour, For, Option<&str>); 19] = [
     (Behaviour::DropsJobs, For::Victim, None),
     (Behaviour::StallsOrders, For::Victim, None),
     (Behaviour::GarblesOrders, For::Victim, None),
     (Behaviour::SkipsOrders, For::Victim, None),
     (Behaviour::ClaimsEnded, For::Victim, None),
+    (Behaviour::SendsAbsurdNumbers, For::Victim, None),
     (Behaviour::WidensProof, For::Neighbour, Some("not_for_me")),
     (Behaviour::SwapsHostInProof, For::Neighbour, Some("not_for_me")),
     (Behaviour::PassesJobOfAnother, For::Neighbour, Some("not_for_me")),
@@ -56,9 +57,9 @@ fn one(scene: &mut Scene, n: usize, behaviour: Behaviour, whose: For, alarm: Opt
     if let Some(code) = alarm {
         scene.refusal(behaviour, code, before);
     }
-    // A host believes nobody that it has nothing left to do: it may have done it.
-    let has = scene.has(&source, n);
-    assert!(!has || behaviour == Behaviour::ClaimsEnded, "{behaviour:?}: it was not ordered so");
+    // Whoever says that there is nothing left to do is not believed, and an honest order under an absurd number is one.
+    let may = matches!(behaviour, Behaviour::ClaimsEnded | Behaviour::SendsAbsurdNumbers);
+    assert!(!scene.has(&source, n) || may, "{behaviour:?}: it was not ordered so");
     assert!(scene.victim.is_running(), "{behaviour:?}: the agent goes on");
     assert!(scene.victim.status().is_some(), "{behaviour:?}: and answers its user");
     scene.relay.behave(Behaviour::Honest);

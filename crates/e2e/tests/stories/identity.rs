@@ -4,10 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use packhorse_e2e::cli::Ran;
-use packhorse_e2e::raw::{Raw, refusal_code};
+use packhorse_e2e::raw::{self, Raw, refusal_code};
 use packhorse_e2e::system::{Kind, System};
 use packhorse_e2e::wait;
 use packhorse_e2e::world::World;
+use packhorse_wire::bytes::Fixed;
+use packhorse_wire::messages::{
+    BodyMsg, PROTOCOL, REPORTS, ReportMsg, ReportsRequest, ReportsResponse, Soft,
+};
 
 fn join(world: &World, kind: Kind, token: &str) -> Ran {
     let options: &[&str] = if kind == Kind::Relay { &["--listen", "127.0.0.1:1"] } else { &[] };
@@ -155,4 +159,42 @@ fn a_certificate_is_for_its_own_host_only() {
     // Known at the server, and not below this relay.
     let other = world.client("pc2", &url);
     assert_eq!(refusal_code(Raw::host(runtime, &other.data, &osaka.url()).feed()), "unknown_host");
+}
+
+#[test]
+fn a_client_speaks_for_itself_only() {
+    let world = World::new();
+    let osaka = world.relay("osaka", &world.server.url());
+    let mut liar = world.client("liar", &osaka.url());
+    let other = world.client("other", &osaka.url());
+    world.add(&world.source("editor", "1.0").file("a", "a"));
+    let job = world.install("editor", &["other"], &["--at", "+8h"]);
+    liar.end();
+    let report = ReportMsg {
+        origin: Fixed(raw::identity(&other.data).id.0),
+        incarnation: 1,
+        no: 1,
+        base: 0,
+        at: 1,
+        body: BodyMsg::Alarm { code: "bad_job".into(), text: "the other one says".into() },
+    };
+    let request = ReportsRequest {
+        v: PROTOCOL,
+        run: 1,
+        incarnation: 1,
+        server: 1,
+        after: 0,
+        through: 1,
+        reports: vec![(1, report)],
+        soft: Soft::default(),
+    };
+    let raw = Raw::host(world.runtime(), &liar.data, &osaka.url());
+    let answer: ReportsResponse = raw.call(REPORTS, &request).expect("taken, and not believed");
+    assert_eq!(answer.stored, 1);
+    wait::until_ok("osaka has it in its log", 20, || {
+        let log = osaka.log_text();
+        if log.contains("not below liar") { Ok(()) } else { Err(log) }
+    });
+    assert!(world.access().alarms_of("other", "bad_job").is_empty(), "nothing is said in its name");
+    assert_eq!(world.job(&job)["instructions"][0]["state"], "waiting");
 }
