@@ -18,9 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::messages::{JOIN, JoinRequest, JoinResponse, PROTOCOL, RENEW, RenewRequest, RenewResponse};
 use crate::net::{Expect, Identity, Link, LinkError, Pinned, TlsError};
-use crate::pki::{
-    CaCert, CertIdentity, CertInfo, HostKey, PkiError, RenewProof, Role, write_private, write_public,
-};
+use crate::pki::{CaCert, CertIdentity, CertInfo, HostKey, PkiError, RenewProof, Role, write_private};
 use crate::token::{Token, TokenError};
 use crate::trust::{Distrust, Trust};
 
@@ -311,7 +309,7 @@ impl IdentityFolder {
         private_folder(&self.0)?;
         self.write_bytes("trust.env", enrolled.trust.envelope())?;
         self.write_bytes("place.env", &enrolled.place_envelope)?;
-        write_public(&self.0.join("ca.pem"), &enrolled.identity.ca.to_pem())?;
+        write_private(&self.0.join("ca.pem"), &enrolled.identity.ca.to_pem())?;
         self.save_keys(&enrolled.identity)?;
         let identity = &enrolled.identity;
         let file = IdentityFile {
@@ -329,18 +327,23 @@ impl IdentityFolder {
     }
 
     /// Writes key and certificate, the certificate last. Both files are replaced by rename; a start between the two finds a
-    /// pair that does not fit, and takes the one that was there before (`host.key.old`).
+    /// pair that does not fit, and takes the one that was there before (`host.key.old`), which is therefore durable first
+    /// and is never replaced by a key that does not fit the certificate that is there.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn save_keys(&self, identity: &HostIdentity) -> Result<(), EnrollError> {
-        let key = self.0.join("host.key");
-        if key.exists() {
-            let old = self.0.join("host.key.old");
-            fs::copy(&key, &old).map_err(file_error(&old))?;
+        let (key, pem) = (self.0.join("host.key"), self.0.join("host.pem"));
+        if key.exists()
+            && pem.exists()
+            && let Ok(there) = HostKey::load(&key)
+            && let Ok(chain_pem) = fs::read_to_string(&pem)
+            && there.check_chain(&chain_pem, &identity.ca).is_ok()
+        {
+            there.save(&self.0.join("host.key.old"))?;
         }
         identity.key.save(&key)?;
-        Ok(write_private(&self.0.join("host.pem"), &identity.chain_pem)?)
+        Ok(write_private(&pem, &identity.chain_pem)?)
     }
 
     /// Reads the identity.

@@ -109,7 +109,7 @@ impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
         let Parts { tools, kept, judge, role, contact, until, wake, events } = parts;
-        let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.order)).collect();
+        let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
             Agent::restore(tools.me, &tools.name, kept.incarnation, known, kept.base, &kept.entries);
