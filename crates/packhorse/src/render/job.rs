@@ -90,7 +90,8 @@ fn result_text(result: &ResultView, state: &str) -> String {
     if let Some(code) = result.exit_code.filter(|code| *code != 0) {
         parts.push(format!("exit {code}"));
     }
-    if !result.text.is_empty() {
+    // "done" is said by the state already.
+    if !result.text.is_empty() && result.text != state.replace('_', " ") {
         parts.push(result.text.clone());
     }
     // A verdict that is the state needs no second word.

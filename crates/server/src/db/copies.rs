@@ -50,16 +50,6 @@ pub fn reported(
     Ok(())
 }
 
-/// Forgets what a relay said it keeps: another machine took its name over, with an empty disk.
-///
-/// # Errors
-/// The database's.
-pub fn forget(tx: &Connection, relay: hosts::HostRow) -> Result<(), DbError> {
-    tx.prepare_cached("DELETE FROM relay_copies WHERE relay = ?1")?.execute([relay])?;
-    tx.prepare_cached("DELETE FROM traffic WHERE relay = ?1")?.execute([relay])?;
-    Ok(())
-}
-
 /// A client keeps no copies: what it says of some is not written down, however much that is.
 fn is_relay(host: &hosts::HostRecord) -> bool {
     host.role == HostRole::Relay

@@ -16,7 +16,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
-use super::{Command, DbError, copies, feeds, jobs, tokens};
+use super::{Command, DbError, feeds, jobs, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -100,7 +100,6 @@ impl Command for Join {
         if known.is_some() {
             // Whoever takes a name over begins with an empty disk.
             hosts::begins_anew(tx, row)?;
-            copies::forget(tx, row)?;
         }
         let fleet = Fleet::load(tx)?;
         lowers.extend(jobs::take_in(tx, &fleet, row, &self.capabilities, read_own_job, self.now)?);
