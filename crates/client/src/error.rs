@@ -91,6 +91,19 @@ impl ClientError {
                 Some("packhorse client run, or the right socket with --socket or PACKHORSE_SOCKET".to_owned())
             }
             ClientError::Running(_) => Some("stop it first, or give another --data".to_owned()),
+            ClientError::File { error, .. } | ClientError::Enroll(EnrollError::File { error, .. })
+                if error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some("run it as root, or give folders of your own with --data DIR and --root DIR".to_owned())
+            }
+            ClientError::Enroll(EnrollError::Exists(_)) => {
+                Some("packhorse client run goes on with it; another host needs another --data".to_owned())
+            }
+            ClientError::Enroll(EnrollError::File { error, .. })
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                Some("packhorse client join makes a client of this machine".to_owned())
+            }
             ClientError::Enroll(EnrollError::Link(error)) | ClientError::Link(error) => {
                 error.refusal().and_then(|refusal| refusal.hint.clone())
             }

@@ -1,6 +1,7 @@
 //! Joining: becoming a client of a higher system.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use packhorse_domain::ids::Name;
@@ -100,7 +101,9 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for path in self.0.drain(..) {
-            if let Err(error) = fs::remove_dir_all(&path) {
+            if let Err(error) = fs::remove_dir_all(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
                 tracing::warn!(path = %path.display(), %error, "a folder made for joining could not be removed");
             }
         }

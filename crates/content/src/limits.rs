@@ -26,7 +26,7 @@ pub const DEB_CONTROL_BYTES: u64 = 16 * 1024 * 1024;
 /// The `control` file itself, in bytes.
 pub const DEB_CONTROL_FILE_BYTES: u64 = 1024 * 1024;
 /// A package's name, in bytes.
-pub const NAME_BYTES: usize = 64;
+pub const NAME_BYTES: usize = 63;
 /// A package's one-line summary, in bytes.
 pub const SUMMARY_BYTES: usize = 512;
 /// A dependency field of a `.deb`, in bytes.

@@ -306,7 +306,7 @@ fn field(field: &'static str, problem: impl Into<String>) -> ManifestError {
     ManifestError::Field { field, problem: problem.into() }
 }
 
-/// Checks a package's name: `[a-z0-9][a-z0-9._+-]{0,63}`. Errors: a sentence that says the rule.
+/// Checks a package's name: `[a-z0-9][a-z0-9._+-]{0,62}`. Errors: a sentence that says the rule.
 pub fn check_name(name: &str) -> Result<(), String> {
     let first = name.bytes().next().is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let rest = name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._+-".contains(&c));
@@ -315,7 +315,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
     let shown: String = name.chars().take(limits::NAME_BYTES).collect();
     Err(format!(
-        "{shown:?} is no package name: lower-case letters, digits and `._+-`, at most 64, first a letter or digit"
+        "{shown:?} is no package name: lower-case letters, digits and `._+-`, at most 63, first a letter or digit"
     ))
 }
 

@@ -26,6 +26,12 @@ pub enum PathError {
         /// The part.
         part: String,
     },
+    /// A path on the host that does not begin with a slash.
+    #[error("path {0:?} is not absolute")]
+    NotAbsolute(String),
+    /// The host's root itself.
+    #[error("path \"/\" is the root of the whole system")]
+    Root,
     /// NUL, line feed and the like.
     #[error("path {0:?} holds a control character")]
     ControlCharacter(String),
@@ -117,8 +123,9 @@ pub fn check_target(link: &RelPath, target: &str) -> Result<(), PathError> {
 /// Checks an absolute path on the host (`install.to`, `check.file`): no `..`, no empty parts, not the root itself.
 pub fn check_host_path(text: &str) -> Result<(), PathError> {
     match text.strip_prefix('/') {
+        Some("") => Err(PathError::Root),
         Some(rest) => RelPath::new(rest).map(|_| ()),
-        None => Err(PathError::Part { path: text.to_owned(), part: text.to_owned() }),
+        None => Err(PathError::NotAbsolute(text.to_owned())),
     }
 }
 

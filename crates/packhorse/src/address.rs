@@ -51,7 +51,7 @@ pub fn package(text: &str) -> Outcome<String> {
     match text.parse::<PackageQuery>() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(Failure::usage(format!("package {text:?}: {error}"))
-            .hint("write cabinet/name, cabinet/name@version or cabinet/name@version:generation")),
+            .hint("write cabinet/name, cabinet/name@version or cabinet/name@version:generation; a ':' in a version is %3A")),
     }
 }
 

@@ -53,13 +53,9 @@ impl Api {
     /// # Errors
     /// It cannot be used.
     pub fn of_file(path: &Path) -> Outcome<Api> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("{}: {error}", path.display())).hint(
-                "--context and PACKHORSE_CONTEXT name an access file; `server init` writes DATA/admin.toml",
-            )
-        })?;
-        let file: AccessFile = toml::from_str(&text)
-            .map_err(|error| Failure::new(format!("{}: {}", path.display(), error.message())))?;
+        let text = std::fs::read_to_string(path).map_err(|error| no_access_file(path, &error.to_string()))?;
+        let file: AccessFile =
+            toml::from_str(&text).map_err(|error| no_access_file(path, error.message()))?;
         if file.version != ACCESS_VERSION {
             return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
         }
@@ -234,6 +230,11 @@ impl Api {
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
     }
+}
+
+fn no_access_file(path: &Path, why: &str) -> Failure {
+    Failure::usage(format!("{}: {why}", path.display()))
+        .hint("--context and PACKHORSE_CONTEXT name an access file; `server init` writes DATA/admin.toml")
 }
 
 /// A URL with `name` in place of `localhost`.

@@ -1,5 +1,7 @@
 //! The real binary, without any system to ask: exit codes, where things are said, and how.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

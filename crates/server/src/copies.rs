@@ -309,17 +309,18 @@ fn source_error(error: LinkError) -> SourceError {
 
 /// Writes the counters down while bytes flow, in groups: at most once a second.
 pub async fn run_counters(system: Arc<System>) {
-    let mut written = (0, 0);
+    // Nothing was written yet: a relay tells its room before the first byte flows, so that plans know it.
+    let mut written = None;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let traffic = system.traffic();
         let counters = (traffic.received_bytes, traffic.sent_bytes);
-        if counters == written {
+        if written == Some(counters) {
             continue;
         }
         match system.db.write(Moved { own: system.id, traffic, now: now() }).await {
             Ok(()) => {
-                written = counters;
+                written = Some(counters);
                 system.outbox_news.notify_one();
             }
             Err(error) => tracing::error!(%error, "the counters cannot be written down"),

@@ -26,6 +26,9 @@ pub enum ServerError {
         /// What was looked for.
         what: &'static str,
     },
+    /// Another one runs in the folder.
+    #[error("a server or relay runs in {0} already")]
+    Running(PathBuf),
     /// A file.
     #[error("{path}: {error}")]
     File {
@@ -90,6 +93,7 @@ impl ServerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ServerError::Exists(_) => Some("choose another --data, or run what is there".to_owned()),
+            ServerError::Running(_) => Some("end it first, or give another --data".to_owned()),
             ServerError::Missing { .. } => {
                 Some("packhorse server init or packhorse relay join makes one".to_owned())
             }

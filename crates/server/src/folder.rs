@@ -1,16 +1,23 @@
 //! The data folder of a managing server or relay.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use packhorse_wire::pki::write_private;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ServerError;
 
 /// Version of [`Config`].
 const CONFIG_VERSION: u32 = 1;
+/// How often a folder that is in use is tried.
+const LOCK_TRIES: u32 = 20;
+/// Pause between the tries.
+const LOCK_STEP: Duration = Duration::from_millis(50);
 
 /// What a server or relay keeps of its set-up, in `system.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +87,25 @@ impl Folder {
         self.path("system.json").exists()
     }
 
+    /// Takes the folder for one running system; held as long as the file is. The port alone does not guard it: another
+    /// `listen` in a copied or edited `system.json`, and two writers would share one database.
+    ///
+    /// # Errors
+    /// Another system runs in it.
+    pub fn lock(&self) -> Result<File, ServerError> {
+        let path = self.path("system.lock");
+        let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| ServerError::File { path, error })?;
+        // A system that is just ending gets a moment: whoever restarts it need not wait by hand.
+        for _ in 0..LOCK_TRIES {
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return Ok(file);
+            }
+            std::thread::sleep(LOCK_STEP);
+        }
+        Err(ServerError::Running(self.0.clone()))
+    }
+
     /// Reads `system.json`.
     ///
     /// # Errors
@@ -132,5 +158,20 @@ impl Folder {
     pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, ServerError> {
         let path = self.path(name);
         fs::read(&path).map_err(|error| ServerError::File { path, error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_holds_one_running_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path());
+        let first = folder.lock().unwrap();
+        assert!(matches!(folder.lock(), Err(ServerError::Running(_))));
+        drop(first);
+        assert!(folder.lock().is_ok());
     }
 }

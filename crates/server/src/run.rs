@@ -1,5 +1,6 @@
 //! A managing server or a relay, running.
 
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,6 +50,8 @@ pub struct Running {
     router: axum::Router,
     tasks: JoinSet<()>,
     listener: TcpListener,
+    /// As long as it runs nobody else may in the same folder.
+    _lock: File,
 }
 
 /// Starts a managing server.
@@ -58,6 +61,7 @@ pub struct Running {
 pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("server")?;
+    let lock = folder.lock()?;
     let authority = Authority::load(&folder)?;
     renew_own(&folder, &authority, &config)?;
     let db = Db::open(&folder.path("server.db"))?;
@@ -83,7 +87,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
     let router = lower::router(system.clone()).merge(admin::router(system.clone()));
-    Running::listen(system, tls, router, tasks).await
+    Running::listen(system, tls, router, tasks, lock).await
 }
 
 /// Runs a relay until `shutdown`. (Its own agent is started beside it by whoever calls this.)
@@ -104,6 +108,7 @@ pub async fn run_relay(
 pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("relay")?;
+    let lock = folder.lock()?;
     let identity_folder = IdentityFolder::at(data);
     let identity = identity_folder.load()?;
     let (first_trust, first_place) = identity_folder.first_words()?;
@@ -151,7 +156,7 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
     let router = lower::router(system.clone());
-    Running::listen(system, tls, router, tasks).await
+    Running::listen(system, tls, router, tasks, lock).await
 }
 
 /// A relay's address, for its own agent.
@@ -191,12 +196,13 @@ impl Running {
         tls: ServerTls,
         router: axum::Router,
         tasks: JoinSet<()>,
+        lock: File,
     ) -> Result<Running, ServerError> {
         let address = system.config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
-        Ok(Running { system, tls, router, tasks, listener })
+        Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 
     /// What its parts share.

@@ -3,7 +3,9 @@
 mod manifest;
 mod source;
 
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -67,11 +69,20 @@ impl Tools {
             }
             _ => {
                 self.note(manifest.id(), "")?;
+                // What lies in the data folder is nobody else's to see.
+                DirBuilder::new().recursive(true).mode(0o700).create(self.data.join("staging"))?;
                 ("", None, self.deb_staging(manifest.id()))
             }
         };
         tracing::debug!(beside, package = %manifest.id(), "staging");
-        let intake = open_private(staging, manifest)?;
+        let inner = folder.as_ref().map(|folder: &Folder| folder.path().display().to_string());
+        let intake = open_private(staging, manifest).map_err(|error| match inner {
+            // The way through the descriptor tells nobody which folder it is.
+            Some(inner) => {
+                io::Error::new(error.kind(), error.to_string().replace(&inner, &format!("/{beside}")))
+            }
+            None => error,
+        })?;
         Ok(Staged { intake, beside: folder })
     }
 

@@ -736,7 +736,7 @@ fn forgotten_at(job: &Job) -> Time {
 fn clear_of(code: Code) -> &'static str {
     match code {
         Code::Network => "the line to the higher system, or the higher system itself",
-        Code::Disk => "free space on the host's disk",
+        Code::Disk => "free space on the host's disk, or let the agent write there",
         Code::Content => "nothing to do if it passes; else look at the higher system's store",
         Code::NotTrusted => "packhorse cabinet trust CABINET --key KEY, if the key is to be trusted",
         Code::Lock => "nothing to do: the other installer ends",

@@ -52,7 +52,7 @@ fn show_status(args: &AgentArgs) -> Outcome {
 
 fn sync(args: &AgentArgs) -> Outcome {
     match ask(args, &LocalRequest::Sync)? {
-        answer @ LocalResponse::Synced { .. } if args.format.json => table::json(&answer),
+        answer @ LocalResponse::Synced { error: None, .. } if args.format.json => table::json(&answer),
         LocalResponse::Synced { orders, error: None } => {
             say::line(&format!("the higher system answered: {}", count(orders, "new order")))
         }

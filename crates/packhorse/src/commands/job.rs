@@ -27,7 +27,11 @@ pub fn run(verb: JobVerb) -> Outcome {
         JobVerb::Cancel { job } => {
             let path = job_path(&job.job)?;
             ask(&job.access, async |api| {
-                told(&api.cancel(&path).await?, "does not begin any more");
+                let made = api.cancel(&path).await?;
+                told(
+                    &made,
+                    if made.lines == 1 { "does not begin any more" } else { "do not begin any more" },
+                );
                 Ok(())
             })
         }

@@ -87,7 +87,8 @@ pub fn shell_quoted(path: &Path) -> String {
 /// This machine has none.
 fn name_or_own(given: Option<&String>) -> Outcome<String> {
     if let Some(name) = given {
-        return Ok(name.clone());
+        let fits = packhorse_domain::ids::Name::new(name);
+        return fits.map(|name| name.to_string()).map_err(|error| Failure::usage(format!("--name: {error}")));
     }
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match own.trim() {

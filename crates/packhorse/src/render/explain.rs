@@ -7,7 +7,9 @@ use crate::say;
 /// An explanation: the summary, then an entry each, and what would clear it.
 pub fn explained(answer: &Explained) -> String {
     let mut lines = Vec::new();
-    if !answer.summary.is_empty() {
+    // About a single line the summary is that line's sentence: once is enough.
+    let said = answer.entries.len() == 1 && answer.entries[0].text.starts_with(&answer.summary);
+    if !answer.summary.is_empty() && !said {
         lines.push(say::clean_lines(&answer.summary));
     }
     for entry in &answer.entries {
@@ -95,6 +97,13 @@ mod tests {
              \u{20}   to clear it: packhorse relay list\n\
              \u{20} 2 failed: exit 1603 (a, b)"
         );
+        let text = "pc17: failed: exit 1 (main/editor@1.0:1)";
+        let single = Explained {
+            summary: "pc17: failed: exit 1".into(),
+            entries: vec![entry(1, &["pc17"], text, Some("packhorse job retry 3 --failed"))],
+        };
+        let shown = explained(&single);
+        assert_eq!(shown, format!("  {text}\n    to clear it: packhorse job retry 3 --failed"));
         let nothing = Explained { summary: String::new(), entries: vec![] };
         assert_eq!(explained(&nothing), "nothing waits and nothing went wrong");
     }

@@ -71,7 +71,7 @@ pub fn why(line: &InstructionView) -> String {
             let text = reason_text(reason);
             text.strip_prefix(&format!("{}: ", line.host)).map(str::to_owned).unwrap_or(text)
         }
-        (None, Some(result)) => result_text(result),
+        (None, Some(result)) => result_text(result, &line.state),
         (None, None) => String::new(),
     }
 }
@@ -82,7 +82,7 @@ fn reason_text(reason: &ReasonView) -> String {
 }
 
 /// `installer: exit code 3: it said so`
-pub fn result_text(result: &ResultView) -> String {
+fn result_text(result: &ResultView, state: &str) -> String {
     let mut parts = Vec::new();
     if let Some(class) = &result.class {
         parts.push(class.clone());
@@ -90,10 +90,12 @@ pub fn result_text(result: &ResultView) -> String {
     if let Some(code) = result.exit_code.filter(|code| *code != 0) {
         parts.push(format!("exit {code}"));
     }
-    if !result.text.is_empty() {
+    // "done" is said by the state already.
+    if !result.text.is_empty() && result.text != state.replace('_', " ") {
         parts.push(result.text.clone());
     }
-    if let Some(verdict) = &result.verdict {
+    // A verdict that is the state needs no second word.
+    if let Some(verdict) = result.verdict.as_ref().filter(|verdict| *verdict != state) {
         parts.push(format!("{verdict} meanwhile"));
     }
     say::clean(&parts.join(": "))

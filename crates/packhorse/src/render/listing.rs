@@ -87,26 +87,23 @@ impl Row for JobSummary {
             Cell::text(&self.state),
             Cell::text(self.packages.join(" ")),
             Cell::text(self.to.join(" ")),
-            match &self.at {
-                Some(at) => Cell::Time(Some(at.clone())),
-                None => Cell::text("now"),
-            },
+            Cell::TimeOr(self.at.clone(), "now"),
             Cell::text(counts_text(&self.counts)),
         ]
     }
 }
 
 impl Row for InstructionView {
-    const COLUMNS: &'static [&'static str] = &["host", "package", "attempt", "state", "progress", "why"];
+    const COLUMNS: &'static [&'static str] =
+        &["host", "package", "attempt", "state", "progress_percent", "why"];
 
     fn cells(&self) -> Vec<Cell> {
-        let progress = self.progress_percent.map_or(String::new(), |percent| format!("{percent} %"));
         vec![
             Cell::text(&self.host),
             Cell::text(&self.package),
             Cell::Number(u64::from(self.attempt)),
             Cell::text(&self.state),
-            Cell::text(progress),
+            Cell::Percent(self.progress_percent),
             Cell::text(super::job::why(self)),
         ]
     }

@@ -14,10 +14,11 @@ pub fn count(number: u64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// Lines of `name  value`, the values below one another.
+/// Lines of `name  value`, the values below one another; what has no value is left out.
 pub fn facts(pairs: &[(&str, String)]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let told = || pairs.iter().filter(|(_, value)| !value.is_empty());
+    let width = told().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned()).collect();
+        told().map(|(name, value)| format!("{name:width$}  {value}").trim_end().to_owned()).collect();
     lines.join("\n")
 }

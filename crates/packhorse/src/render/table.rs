@@ -18,6 +18,10 @@ pub enum Cell {
     Bytes(u64),
     /// A time, RFC 3339; `None`: never.
     Time(Option<String>),
+    /// A time, or, for people, a word where there is none.
+    TimeOr(Option<String>, &'static str),
+    /// How far something is; a plain number in CSV.
+    Percent(Option<u8>),
     /// Yes or no.
     Yes(bool),
 }
@@ -32,7 +36,8 @@ impl Cell {
         match self {
             Cell::Text(text) => say::clean(text),
             Cell::Number(number) | Cell::Bytes(number) => number.to_string(),
-            Cell::Time(time) => time.clone().unwrap_or_default(),
+            Cell::Time(time) | Cell::TimeOr(time, _) => time.clone().unwrap_or_default(),
+            Cell::Percent(percent) => percent.map(|percent| percent.to_string()).unwrap_or_default(),
             Cell::Yes(yes) => yes.to_string(),
         }
     }
@@ -44,7 +49,10 @@ impl Cell {
             Cell::Number(number) => number.to_string(),
             Cell::Bytes(bytes) => size(*bytes),
             Cell::Time(None) => "never".into(),
-            Cell::Time(Some(time)) => when::shown(time),
+            Cell::TimeOr(None, word) => (*word).into(),
+            Cell::Time(Some(time)) | Cell::TimeOr(Some(time), _) => when::shown(time),
+            Cell::Percent(None) => "-".into(),
+            Cell::Percent(Some(percent)) => format!("{percent} %"),
             Cell::Yes(true) => "yes".into(),
             Cell::Yes(false) => "no".into(),
         }
@@ -114,7 +122,7 @@ fn shown_cell(cell: &Cell) -> comfy_table::Cell {
 }
 
 fn heading(name: &str) -> String {
-    name.trim_end_matches("_bytes").replace('_', " ").to_uppercase()
+    name.trim_end_matches("_bytes").trim_end_matches("_percent").replace('_', " ").to_uppercase()
 }
 
 /// The rows as CSV (RFC 4180).
@@ -163,6 +171,19 @@ mod tests {
         assert_eq!(
             csv(&rows),
             "host_name,used_bytes,seen,online\npc17,4100000,,true\n\"a [2J,\"\"b\"\"\",5,,false\n"
+        );
+    }
+
+    #[test]
+    fn a_script_gets_plain_values() {
+        let time = Some("2026-11-24T09:12:00Z".to_owned());
+        let raw = |cell: Cell| cell.raw();
+        assert_eq!(raw(Cell::TimeOr(None, "now")), "");
+        assert_eq!(raw(Cell::TimeOr(time, "now")), "2026-11-24T09:12:00Z");
+        assert_eq!((raw(Cell::Percent(Some(40))), raw(Cell::Percent(None))), ("40".into(), String::new()));
+        assert_eq!(
+            (Cell::TimeOr(None, "now").shown(), Cell::Percent(Some(40)).shown()),
+            ("now".into(), "40 %".into())
         );
     }
 

@@ -1,19 +1,21 @@
 //! Why is it not there yet? By job, by job and host, by host, by relay.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State as Shared;
-use packhorse_domain::instruction::State;
 use packhorse_domain::job::HostRole;
-use packhorse_wire::admin::{ExplainEntry, Explained, InstructionView};
+use packhorse_domain::time::Time;
+use packhorse_wire::admin::{ExplainEntry, Explained, HostLine, InstructionView};
 use serde::Deserialize;
 
 use super::around::Around;
 use super::format::{clock, count, day, size};
-use super::groups::{Group, groups, summary};
+use super::groups::{Group, Written, clear, groups, summary};
 use super::request::Ask;
 use super::{Admin, AdminError, hosts, jobs, relays};
+use crate::db::jobs::JobRecord;
 use crate::system::{System, now};
 
 /// Hosts named in one entry.
@@ -49,61 +51,65 @@ pub async fn explain(
     Ok(Json(explained))
 }
 
-/// A job's number as it is written at this system.
-fn written(system: &System, id: &str) -> String {
+/// A job as it is written at this system.
+fn written(system: &System, job: &JobRecord, now: Time) -> Written {
+    let id = job.key.to_string();
     let own = id.strip_prefix(system.issuer()).and_then(|rest| rest.strip_prefix('/'));
-    own.unwrap_or(id).to_owned()
+    let number = own.unwrap_or(&id).to_owned();
+    Written { number, over: job.until <= now, id }
 }
 
 async fn of_job(system: &System, job: &str) -> Result<Explained, AdminError> {
     let found = jobs::find(system, job).await?;
     let around = Around::new(system, &found.scene, now());
     let lines = jobs::instructions(&around, &found);
-    let id = found.job.key.to_string();
-    let number = written(system, &id);
+    let job = written(system, &found.job, around.now);
     let groups = groups(&lines);
-    let entries = groups.iter().map(|group| group_entry(&id, &number, group)).collect();
-    Ok(Explained { summary: summary(&groups, lines.len(), &number), entries })
+    let entries = groups.iter().map(|group| group_entry(&job, group)).collect();
+    Ok(Explained { summary: summary(&groups, lines.len(), &job), entries })
 }
 
-fn group_entry(id: &str, number: &str, group: &Group<'_>) -> ExplainEntry {
+fn group_entry(job: &Written, group: &Group<'_>) -> ExplainEntry {
     let mut hosts: Vec<String> = group.lines.iter().map(|line| line.host.clone()).collect();
     hosts.dedup();
     hosts.truncate(HOSTS_SHOWN);
     let text = match group.lines.as_slice() {
         [line] => sentence(line),
+        [first, ..] if sentence(first) == format!("{}: {}", first.host, group.words) => {
+            format!("{} {}", group.lines.len(), group.words)
+        }
         [first, ..] => format!("{} {}; {}", group.lines.len(), group.words, sentence(first)),
         [] => String::new(),
     };
     ExplainEntry {
-        job: Some(id.to_owned()),
+        job: Some(job.id.clone()),
         lines: group.lines.len() as u64,
         hosts,
         state: group.state.clone(),
         text,
-        clear: group.command(number),
+        clear: group.lines.first().and_then(|line| clear(job, line)),
     }
 }
 
 /// A line as a sentence, whether it waits or has ended.
 fn sentence(line: &InstructionView) -> String {
+    let state = line.state.replace('_', " ");
     match (&line.reason, &line.result) {
         (Some(reason), _) => reason.text.clone(),
-        (None, Some(result)) => format!("{}: {}: {}", line.host, line.state.replace('_', " "), result.text),
-        (None, None) => format!("{}: {}", line.host, line.state.replace('_', " ")),
+        (None, Some(result)) if result.text != state => format!("{}: {state}: {}", line.host, result.text),
+        (None, _) => format!("{}: {state}", line.host),
     }
 }
 
-fn line_entry(job: &str, number: &str, line: &InstructionView) -> ExplainEntry {
-    let failed = line.state == State::Failed.as_str();
-    let retry = failed.then(|| format!("packhorse job retry {number} --failed"));
+/// `named` stands in brackets behind the sentence.
+fn line_entry(job: &Written, line: &InstructionView, named: &str) -> ExplainEntry {
     ExplainEntry {
-        job: Some(job.to_owned()),
+        job: Some(job.id.clone()),
         lines: 1,
         hosts: vec![line.host.clone()],
         state: line.state.clone(),
-        text: format!("{} ({})", sentence(line), line.package),
-        clear: line.reason.as_ref().map(|reason| reason.clear.clone()).or(retry),
+        text: format!("{} ({named})", sentence(line)),
+        clear: clear(job, line),
     }
 }
 
@@ -114,15 +120,20 @@ async fn of_line(system: &System, job: &str, host: &str) -> Result<Explained, Ad
     }
     let around = Around::new(system, &found.scene, now());
     let lines = jobs::instructions(&around, &found);
-    let id = found.job.key.to_string();
-    let number = written(system, &id);
+    let job = written(system, &found.job, around.now);
     let own: Vec<&InstructionView> = lines.iter().filter(|line| line.host == host).collect();
     if own.is_empty() {
-        let summary = format!("{host}: job {number} does not name it");
+        let summary = format!("{host}: job {} does not name it", job.number);
         return Ok(Explained { summary, entries: Vec::new() });
     }
-    let entries: Vec<ExplainEntry> = own.iter().map(|line| line_entry(&id, &number, line)).collect();
-    let summary = own.iter().map(|line| sentence(line)).next().unwrap_or_default();
+    let entries: Vec<ExplainEntry> = own.iter().map(|line| line_entry(&job, line, &line.package)).collect();
+    let summary = match own.as_slice() {
+        [line] => sentence(line),
+        several => {
+            let open = several.iter().filter(|line| line.reason.is_some()).count();
+            format!("{host}: {open} of {} not ended", count(several.len() as u64, "line"))
+        }
+    };
     Ok(Explained { summary, entries })
 }
 
@@ -149,15 +160,25 @@ async fn of_host(system: &System, name: String) -> Result<Explained, AdminError>
     // What waits comes first; the rest is history.
     let (waiting, ended): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.line.reason.is_some());
     let told = waiting.into_iter().chain(ended).take(LINES_SHOWN);
-    let entries = told.map(|line| line_entry(&line.job, &written(system, &line.job), &line.line)).collect();
+    let jobs: HashMap<String, Written> =
+        found.jobs.values().map(|job| written(system, job, at)).map(|job| (job.id.clone(), job)).collect();
+    let entry = |told: &HostLine| {
+        let job = jobs.get(&told.job)?;
+        Some(line_entry(job, &told.line, &format!("job {}, {}", job.number, told.line.package)))
+    };
+    let entries = told.filter_map(entry).collect();
     Ok(Explained { summary, entries })
 }
 
 async fn of_relay(system: &System, name: String, package: Option<String>) -> Result<Explained, AdminError> {
     let only = package.as_deref().map(super::packages::query).transpose()?;
     let found = system.db.read(move |connection| {
-        let found = relays::load(connection, &name)?;
+        let mut found = relays::load(connection, &name)?;
         let only = only.map(|query| crate::db::packages::resolve(connection, &query)).transpose()?;
+        if let Some(record) = &only {
+            // One content may stand in several cabinets: it is called as it was asked for.
+            found.labels.insert(record.id, record.label.clone());
+        }
         Ok((found, only.map(|record| record.id), crate::db::views::scene(connection)?))
     });
     let (found, only, scene) = found.await?;

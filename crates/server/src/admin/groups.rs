@@ -17,15 +17,44 @@ pub struct Group<'a> {
     pub lines: Vec<&'a InstructionView>,
 }
 
-impl Group<'_> {
-    /// What would clear it: a command where there is one.
-    pub fn command(&self, job: &str) -> Option<String> {
-        let first = self.lines.first()?;
-        match State::parse(&self.state) {
-            Some(State::Failed) => Some(format!("packhorse job retry {job} --failed")),
-            Some(State::Missed | State::Cancelled) => Some(format!("packhorse job retry {job}")),
-            _ => first.reason.as_ref().map(|reason| reason.clear.clone()),
+/// A job as commands name it.
+pub struct Written {
+    /// `server/3`.
+    pub id: String,
+    /// As it is written at this system: `3`.
+    pub number: String,
+    /// Its time is over: nothing of it is tried again.
+    pub over: bool,
+}
+
+/// What would clear it: a command where there is one.
+pub fn clear(job: &Written, line: &InstructionView) -> Option<String> {
+    let ended_badly = State::parse(&line.state).is_some_and(|state| state.is_end() && !state.ended_well());
+    match retry(job, &line.state) {
+        Some(retry) if has_said(line) => {
+            Some(format!("packhorse job show {} tells what it said; then {retry}", job.number))
         }
+        Some(retry) => Some(retry),
+        None if ended_badly => Some(format!(
+            "the job's time is over; a new one: packhorse install {} --to {}",
+            line.package, line.host
+        )),
+        None => line.reason.as_ref().map(|reason| reason.clear.clone()),
+    }
+}
+
+/// An exit code alone tells nobody what to change before it is tried again.
+fn has_said(line: &InstructionView) -> bool {
+    line.result.as_ref().is_some_and(|result| !result.tail.trim().is_empty())
+}
+
+/// The command that tries lines of a state again.
+fn retry(job: &Written, state: &str) -> Option<String> {
+    match State::parse(state) {
+        _ if job.over => None,
+        Some(State::Failed) => Some(format!("packhorse job retry {} --failed", job.number)),
+        Some(State::Missed | State::Cancelled) => Some(format!("packhorse job retry {}", job.number)),
+        _ => None,
     }
 }
 
@@ -66,14 +95,11 @@ fn failed(line: &InstructionView) -> String {
 }
 
 /// The first line of an explanation: who has it, and why not.
-pub fn summary(groups: &[Group<'_>], total: usize, job: &str) -> String {
+pub fn summary(groups: &[Group<'_>], total: usize, job: &Written) -> String {
     let done: usize = groups.iter().filter(|group| is_done(group)).map(|group| group.lines.len()).sum();
     let mut parts = vec![format!("{done} of {total} done")];
     for group in groups.iter().filter(|group| !is_done(group)) {
-        let command = match State::parse(&group.state) {
-            Some(State::Failed | State::Missed) => group.command(job),
-            _ => None,
-        };
+        let command = retry(job, &group.state).filter(|_| group.state != State::Cancelled.as_str());
         let command = command.map_or_else(String::new, |command| format!(" ({command})"));
         parts.push(format!("{} {}{command}", group.lines.len(), group.words));
     }
@@ -122,11 +148,20 @@ mod tests {
         lines.extend((0..3).map(|n| line(&format!("c{n}"), State::Waiting, None, Some(Code::HostOff))));
         lines.push(line("d", State::AlreadyInstalled, None, None));
         let groups = groups(&lines);
+        let job = |over| Written { id: "server/12".to_owned(), number: "12".to_owned(), over };
         assert_eq!(
-            summary(&groups, lines.len(), "12"),
+            summary(&groups, lines.len(), &job(false)),
             "5 of 10 done · 3 off · 1 had it already · 1 failed: exit 1603 (packhorse job retry 12 --failed)"
         );
         let off = groups.iter().find(|group| group.words == "off").unwrap();
-        assert_eq!(off.command("12").as_deref(), Some("start it"));
+        assert_eq!(clear(&job(false), off.lines[0]).as_deref(), Some("start it"));
+        let mut failed = line("b", State::Failed, Some(1603), None);
+        assert_eq!(clear(&job(false), &failed).as_deref(), Some("packhorse job retry 12 --failed"));
+        failed.result.as_mut().unwrap().tail = "no such user".to_owned();
+        assert!(clear(&job(false), &failed).unwrap().starts_with("packhorse job show 12 tells what it said"));
+        let missed = line("e", State::Missed, None, None);
+        assert_eq!(clear(&job(false), &missed).as_deref(), Some("packhorse job retry 12"));
+        assert!(clear(&job(true), &missed).unwrap().ends_with("packhorse install main/a@1:1 --to e"));
+        assert_eq!(clear(&job(true), &line("f", State::Done, None, None)), None);
     }
 }

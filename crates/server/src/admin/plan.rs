@@ -203,9 +203,7 @@ fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<Plan
             from: around.higher(relay).to_owned(),
             to: relay.name.clone(),
             bytes: plan.bytes,
-            note: plan.kept_until.map_or_else(String::new, |until| {
-                format!("kept until {}", super::format::day(until, around.now))
-            }),
+            note: note(around, draft, plan),
         });
         if plan.hosts > 0 {
             lines.push(to_hosts(&relay.name, plan.hosts));
@@ -215,4 +213,16 @@ fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<Plan
         lines.push(to_hosts(around.asked(), draft.direct()));
     }
     lines
+}
+
+/// What is to be known of a line to a relay beside its bytes. A relay takes only the pieces that no package in its store
+/// has: with other packages there, the size is a limit, not the truth.
+fn note(around: &Around<'_>, draft: &Drafted, plan: &RelayPlan) -> String {
+    match plan.kept_until {
+        Some(until) => format!("kept until {}", super::format::day(until, around.now)),
+        None if plan.bytes > 0 && draft.copies.iter().any(|copy| copy.relay == plan.row) => {
+            "at most".to_owned()
+        }
+        None => String::new(),
+    }
 }

@@ -98,6 +98,7 @@ impl Command for Join {
         let before = known.as_ref().map(|host| host.via);
         let mut lowers = tell_relays(tx, row, before, &envelope, &place, generation)?;
         if known.is_some() {
+            // Whoever takes a name over begins with an empty disk.
             hosts::begins_anew(tx, row)?;
         }
         let fleet = Fleet::load(tx)?;

@@ -21,6 +21,8 @@ pub mod tokens;
 pub mod views;
 
 use std::cell::Cell;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,6 +96,13 @@ impl DbError {
     }
 }
 
+/// Makes the database's file, for this user alone, before SQLite opens it: the files that SQLite puts beside it have the
+/// mode it finds on the first, and hold the same data.
+fn make_private(path: &Path) -> Result<(), DbError> {
+    let made = File::options().create(true).append(true).mode(0o600).open(path);
+    made.map(|_| ()).map_err(|error| DbError::internal(format!("{}: {error}", path.display())))
+}
+
 /// A typed write: everything it does is in one transaction, with others or alone.
 pub trait Command: Send + 'static {
     /// What it answers.
@@ -129,6 +138,7 @@ impl Db {
     /// # Errors
     /// It cannot be opened, or is of a newer version.
     pub fn open(path: &Path) -> Result<Db, DbError> {
+        make_private(path)?;
         let mut connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
@@ -277,6 +287,8 @@ fn write_group(connection: &Connection, group: Vec<Boxed>, written: &AtomicU64) 
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Count(bool);
@@ -298,5 +310,16 @@ mod tests {
         assert_eq!(db.write(Count(true)).await.unwrap(), 1);
         assert!(matches!(db.write(Count(false)).await, Err(DbError::Internal(_))));
         assert_eq!(db.write(Count(true)).await.unwrap(), 2);
+    }
+
+    #[test]
+    fn nobody_else_reads_the_database_nor_what_stands_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let _db = Db::open(&dir.path().join("server.db")).unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let file = file.unwrap();
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", file.path().display());
+        }
     }
 }

@@ -239,8 +239,12 @@ pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<P
 /// # Errors
 /// The database's.
 pub fn labels(connection: &Connection) -> Result<HashMap<PackageId, PackageLabel>, DbError> {
-    let sql = "SELECT id, cabinet, name, version, generation FROM job_packages
-               UNION SELECT id, cabinet, name, version, generation FROM packages";
+    // One content may stand in several cabinets: the name that jobs use comes before one nobody asked for, and `main`
+    // before other cabinets. What comes last stays.
+    let sql = "SELECT id, cabinet, name, version, generation FROM (
+                 SELECT id, cabinet, name, version, generation, 1 AS asked FROM job_packages
+                 UNION SELECT id, cabinet, name, version, generation, 0 FROM packages)
+               ORDER BY asked, cabinet = 'main', cabinet DESC";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let label = PackageLabel {

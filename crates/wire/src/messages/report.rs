@@ -369,6 +369,11 @@ impl TryFrom<&ReportMsg> for Report {
     type Error = BadReport;
 
     fn try_from(msg: &ReportMsg) -> Result<Report, BadReport> {
+        // Databases count to 2^63 - 1, and nobody has said that much.
+        if msg.no == 0 || i64::try_from(msg.no.max(msg.base)).is_err() {
+            let word = format!("{} after {}", msg.no, msg.base);
+            return Err(BadReport { no: msg.no, what: "number", word });
+        }
         let body = match &msg.body {
             BodyMsg::Line { job, package, attempt, event } => Body::Line(LineReport {
                 job: JobKey {

@@ -21,6 +21,13 @@ use super::super::public_keys;
 /// # Errors
 /// What is wrong with the source, with file and line.
 pub fn run(args: &BuildArgs) -> Outcome {
+    if lies_in(folder_of(&args.out), &args.source) {
+        return Err(Failure::usage(format!(
+            "--out {} lies in the folder that is packed",
+            args.out.display()
+        ))
+        .hint("the next build would pack it, too: write it elsewhere"));
+    }
     let key = signing_key(&args.key)?;
     let stats = build_file(&args.source, &key, &args.out)?;
     say::note(&format!("{} packed to {}", size(stats.plain_bytes), size(stats.packed_bytes)));
@@ -32,7 +39,7 @@ pub fn run(args: &BuildArgs) -> Outcome {
 /// # Errors
 /// What is wrong with the source, with file and line.
 pub fn build_file(source: &Path, key: &SigningKey, out: &Path) -> Outcome<build::BuildStats> {
-    let folder = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(out);
     let bar = if say::stderr_is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     let built = build::build(source, folder, |stats| {
         bar.set_message(format!("packing: {} files, {}", stats.entries, size(stats.plain_bytes)));
@@ -43,6 +50,19 @@ pub fn build_file(source: &Path, key: &SigningKey, out: &Path) -> Outcome<build:
     let envelope = built.sign(&[key])?.encode()?;
     phk::write(out, &built, &envelope)?;
     Ok(built.stats())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a folder is, or is within, the folder `source`.
+fn lies_in(folder: &Path, source: &Path) -> bool {
+    match (folder.canonicalize(), source.canonicalize()) {
+        (Ok(folder), Ok(source)) => source.is_dir() && folder.starts_with(source),
+        // What is not there is said by whoever opens it.
+        _ => false,
+    }
 }
 
 /// Checks a package file.

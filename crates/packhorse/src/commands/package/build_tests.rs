@@ -109,3 +109,11 @@ fn a_folder_without_recipe_is_refused() {
     let refused = place.build(&SigningKey::generate().unwrap()).unwrap_err();
     assert!(refused.message().contains("packhorse.toml"), "{}", refused.message());
 }
+
+#[test]
+fn a_package_is_not_written_into_what_is_packed() {
+    let place = Place::new(GOOD);
+    assert!(lies_in(&place.path("editor"), &place.path("editor")));
+    assert!(!lies_in(folder_of(&place.path("editor.phk")), &place.path("editor")));
+    assert!(!lies_in(folder_of(&place.path("x.phk")), &place.path("editor/readme.txt")));
+}
