@@ -64,6 +64,11 @@ impl Api {
             .within(|| path.display().to_string())
     }
 
+    /// The system's address.
+    pub fn url(&self) -> &str {
+        self.link.url()
+    }
+
     /// The system's address as another machine may call it: `localhost` means nothing there, the system's name does.
     pub fn url_elsewhere(&self) -> String {
         url_elsewhere(self.link.url(), &self.system)

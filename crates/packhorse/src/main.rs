@@ -18,6 +18,7 @@ mod exit;
 mod failure;
 mod fleet;
 mod logs;
+mod patience;
 mod render;
 mod say;
 mod signals;

@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::api::Api;
 use crate::args::{Access, Command};
 use crate::failure::{Failure, Outcome};
+use crate::patience;
 use crate::{demo, fleet};
 
 /// Does what the command line says.
@@ -55,7 +56,10 @@ pub fn run(command: Command) -> Outcome {
 pub fn ask<F: Future<Output = Outcome>>(access: &Access, question: impl FnOnce(Api) -> F) -> Outcome {
     crate::logs::of_command();
     let api = Api::open(access.context.as_ref())?;
-    small_runtime()?.block_on(question(api))
+    small_runtime()?.block_on(async {
+        patience::until_it_listens(api.url()).await;
+        question(api).await
+    })
 }
 
 /// A runtime for a few requests.

@@ -43,6 +43,7 @@ pub async fn join_client(args: &ClientJoinArgs, name: &str) -> Outcome<Joined> {
         name: name.to_owned(),
         root: args.root.clone(),
     };
+    crate::patience::until_it_listens(&args.server).await;
     let joined = packhorse_client::join(&options).await.map_err(failure)?;
     Ok(Joined { name: joined.name, id: joined.id, higher: joined.higher })
 }

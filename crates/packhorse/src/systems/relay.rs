@@ -41,6 +41,7 @@ pub async fn join_relay(args: &RelayJoinArgs, name: &str) -> Outcome<Joined> {
         listen: args.listen,
         addresses: args.addresses.clone(),
     };
+    crate::patience::until_it_listens(&args.server).await;
     let joined = packhorse_server::relay_join(&options).await.map_err(super::server::failure)?;
     // Only now: what is refused leaves nothing behind.
     save_agent(&args.data, args.root.as_deref())?;
