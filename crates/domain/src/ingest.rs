@@ -106,7 +106,7 @@ fn advance(
         return false;
     }
     // Below `base` nothing is missing: it was receipted before and may be forgotten at the origin.
-    if report.no == (*mark).max(report.base) + 1 {
+    if (*mark).max(report.base).checked_add(1) == Some(report.no) {
         *mark = report.no;
     }
     true
@@ -184,6 +184,15 @@ mod tests {
         assert_eq!((out.lines.len(), upto(&out)), (1, vec![0]));
         let out = ingest(Position::Top, known(&[5]), vec![report(5, 4, 3, done())]);
         assert_eq!(upto(&out), vec![4]);
+        // A host may write any number.
+        let out = ingest(Position::Top, known(&[5]), vec![report(5, 4, u64::MAX, done())]);
+        assert_eq!(upto(&out), vec![0]);
+    }
+
+    #[test]
+    fn the_highest_number_is_a_number() {
+        let out = ingest(Position::Top, known(&[5]), vec![report(5, u64::MAX, u64::MAX, done())]);
+        assert_eq!(upto(&out), vec![0]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use packhorse_wire::messages::{self, FramesRequest, ManifestRequest};
 use packhorse_wire::net::{Link, LinkError, cbor};
 use packhorse_wire::trust::Distrust;
 use serde_bytes::ByteBuf;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::db::DbError;
 use crate::db::copies::{self, Arrived, Moved, Wanted};
@@ -30,6 +30,8 @@ use crate::system::{System, now};
 
 /// Packages taken in at once.
 const AT_ONCE: usize = 2;
+/// Failures in a row after which a package lets others go first.
+const FAILURES_MAX: u32 = 3;
 /// It is looked this often even if nothing was heard: for jobs whose time comes.
 const LOOK: Duration = Duration::from_secs(1);
 /// Most bytes of a manifest's envelope.
@@ -55,6 +57,8 @@ enum CopyError {
     Envelope(#[from] EnvelopeError),
     #[error(transparent)]
     Distrust(#[from] Distrust),
+    #[error("the higher system gave nothing {0} times in a row")]
+    Away(u32),
     #[error("the task ended: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -114,28 +118,35 @@ fn start(
     let (system, busy, permits) = (system.clone(), busy.clone(), permits.clone());
     tokio::spawn(async move {
         let package = wanted.package;
-        if let Ok(_permit) = permits.acquire_owned().await {
-            take_in(&system, wanted).await;
-        }
+        take_in(&system, wanted, &permits).await;
         busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&package);
         system.copies_news.notify_one();
     });
 }
 
-/// Takes one package in, however long it takes, as long as it is wanted.
-async fn take_in(system: &Arc<System>, mut wanted: Wanted) {
-    let mut failures = 0;
+/// Takes one package in, however long it takes, as long as it is wanted. One that cannot be had gives way to the others
+/// after each try: those that come may not wait for one that never does.
+async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semaphore>) {
+    let package = wanted.package;
+    let (mut failures, mut held) = (0, None);
     loop {
-        match try_once(system, &wanted).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::warn!(package = %wanted.package, %error, "not taken in; tried again");
-                let micros = pause_micros(failures, PAUSE_SECS.0, PAUSE_SECS.1, random_incarnation().0);
-                tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
-                failures += 1;
-            }
+        let Ok(permit) = permits.acquire().await else { return };
+        let outcome = try_once(system, &wanted, &mut held).await;
+        drop(permit);
+        let Err(error) = outcome else { return };
+        tracing::warn!(%package, %error, "not taken in; tried again");
+        let micros = pause_micros(failures, PAUSE_SECS.0, PAUSE_SECS.1, random_incarnation().0);
+        tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
+        failures += 1;
+        // Looked at anew: the job may have been cancelled, and a higher system that was replaced gives other capabilities.
+        // Whoever below still needs what no open line does asks for it again.
+        let still = system.db.read(move |connection| {
+            let open = copies::wanted(connection, now())?;
+            Ok(open.into_iter().any(|open| open.package == package))
+        });
+        if !matches!(still.await, Ok(true)) {
+            return;
         }
-        let package = wanted.package;
         match system.db.read(move |connection| copies::source(connection, &package)).await {
             Ok(Some(still)) => wanted = still,
             Ok(None) | Err(_) => return,
@@ -143,7 +154,12 @@ async fn take_in(system: &Arc<System>, mut wanted: Wanted) {
     }
 }
 
-async fn try_once(system: &Arc<System>, wanted: &Wanted) -> Result<(), CopyError> {
+/// `held` keeps the intake between tries: what is staged is not verified anew each time, and who reads it goes on.
+async fn try_once(
+    system: &Arc<System>,
+    wanted: &Wanted,
+    held: &mut Option<Arc<Intake>>,
+) -> Result<(), CopyError> {
     let Some(upper) = &system.upper else { return Ok(()) };
     let store = system.store.clone();
     let package = wanted.package;
@@ -155,6 +171,7 @@ async fn try_once(system: &Arc<System>, wanted: &Wanted) -> Result<(), CopyError
     let manifest = verified(system, wanted, &envelope)?;
     let store = system.store.clone();
     let intake = tokio::task::spawn_blocking(move || store.begin(&envelope, &manifest)).await??;
+    *held = Some(intake.clone());
     fill(system, upper.link(), wanted, &intake).await?;
     let finishing = intake.clone();
     tokio::task::spawn_blocking(move || finishing.finish()).await??;
@@ -219,8 +236,10 @@ async fn fill(
     let total = intake.manifest().unique_bytes().max(1);
     let mut here = total.saturating_sub(intake.manifest().bytes_of(&intake.missing()));
     let mut told = None;
-    obtain(intake, &source, |step| match step {
+    let (enough, mut failures) = (Notify::new(), 0);
+    let obtaining = obtain(intake, &source, |step| match step {
         Progress::Received { plain_bytes, .. } => {
+            failures = 0;
             here += plain_bytes;
             let percent = u8::try_from((here * 100 / total).min(99)).unwrap_or(99);
             if told != Some(percent) {
@@ -230,10 +249,17 @@ async fn fill(
         }
         Progress::Waiting { error, pause } => {
             tracing::info!(package = %wanted.package, %error, ?pause, "waiting for the higher system");
+            failures += 1;
+            if failures >= FAILURES_MAX {
+                enough.notify_one();
+            }
         }
-    })
-    .await?;
-    Ok(())
+    });
+    // What has come stays staged.
+    tokio::select! {
+        outcome = obtaining => Ok(outcome?),
+        () = enough.notified() => Err(CopyError::Away(FAILURES_MAX)),
+    }
 }
 
 fn progress(system: &System, package: PackageId, percent: u8) {

@@ -95,13 +95,16 @@ pub fn init(options: &InitOptions) -> Result<Initialised, ServerError> {
 
 /// The database and the store, with the trust document and the cabinet `main` in them.
 fn first_state(folder: &Folder, trust: &[u8], at: Time) -> Result<(), ServerError> {
-    std::fs::write(folder.path("trust.env"), trust)
-        .map_err(|error| ServerError::File { path: folder.path("trust.env"), error })?;
-    private_mode(&folder.path("trust.env"))?;
-    let path = folder.path("server.db");
-    let db = Db::open(&path)?;
-    drop(db);
-    private_mode(&path)?;
+    let path = folder.path("trust.env");
+    // Synced: `system.json`, which comes last, says that it is there.
+    private_file(&path)
+        .and_then(|mut file| {
+            file.set_len(0)?;
+            std::io::Write::write_all(&mut file, trust)?;
+            file.sync_all()
+        })
+        .map_err(|error| ServerError::File { path: path.clone(), error })?;
+    let path = private_database(folder)?;
     let connection = rusqlite::Connection::open(&path).map_err(crate::db::DbError::from)?;
     let made = MakeCabinet { name: MAIN_CABINET.to_owned(), now: at }.apply(&connection);
     if let Err(error) = made {
@@ -112,10 +115,20 @@ fn first_state(folder: &Folder, trust: &[u8], at: Time) -> Result<(), ServerErro
     Ok(())
 }
 
-fn private_mode(path: &std::path::Path) -> Result<(), ServerError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|error| ServerError::File { path: path.to_owned(), error })
+/// Makes the database. Its file is there with its mode before SQLite opens it, which gives what it makes beside it the same.
+fn private_database(folder: &Folder) -> Result<PathBuf, ServerError> {
+    let path = folder.path("server.db");
+    private_file(&path).map_err(|error| ServerError::File { path: path.clone(), error })?;
+    Db::open(&path)?;
+    Ok(path)
+}
+
+/// Opens a file that is ours alone, made if it is not there.
+fn private_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = std::fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// A new key and certificate for the managing server's own listener.
@@ -219,9 +232,7 @@ pub async fn relay_join(options: &RelayJoinOptions) -> Result<RelayJoined, Serve
     identity_folder.save(&enrolled)?;
     let id = enrolled.identity.id.to_string();
     let config = Config::new("relay", name.as_str(), &id, options.listen, &options.addresses);
-    let path = folder.path("server.db");
-    Db::open(&path)?;
-    private_mode(&path)?;
+    private_database(&folder)?;
     Store::open(&folder.path("store"))?;
     folder.write_config(&config)?;
     Ok(RelayJoined { name: name.to_string(), id, higher: enrolled.identity.higher.name, url: config.url() })

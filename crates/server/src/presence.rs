@@ -12,6 +12,11 @@ use packhorse_wire::messages::{Presence as PresenceMsg, Progress};
 
 /// A host that was heard this recently is online, in seconds (design section 8).
 pub const ONLINE_SECS: i64 = 90;
+/// Packages of one host whose progress is kept. An agent takes in one at a time and a relay a few: more are invented, and
+/// would fill the memory.
+const PACKAGES_MAX: usize = 256;
+/// Steps of progress that wait to be told; more are lost, which is no harm.
+const MOVED_MAX: usize = 200_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -36,20 +41,35 @@ pub struct Now {
 #[derive(Default)]
 struct Inner {
     hosts: HashMap<HostId, Seen>,
+    /// To tell; empty at a system that has nobody to tell.
     changed: HashSet<HostId>,
     unwritten: HashSet<HostId>,
-    progress: HashMap<(HostId, PackageId), u8>,
+    progress: HashMap<HostId, HashMap<PackageId, u8>>,
+    /// To tell, likewise.
     moved: HashSet<(HostId, PackageId)>,
 }
 
 /// Everybody's presence and progress.
-#[derive(Default)]
-pub struct PresenceBook(Mutex<Inner>);
+pub struct PresenceBook {
+    tells: bool,
+    inner: Mutex<Inner>,
+}
 
 impl PresenceBook {
+    /// An empty one; `tells`: a higher system is told what changes, so it is remembered until it was.
+    pub fn new(tells: bool) -> PresenceBook {
+        PresenceBook { tells, inner: Mutex::default() }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Every change is a few plain assignments; a panic in between leaves nothing that matters.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed(&self, inner: &mut Inner, host: HostId) {
+        if self.tells {
+            inner.changed.insert(host);
+        }
     }
 
     /// A host called: may this run go on?
@@ -61,7 +81,7 @@ impl PresenceBook {
         seen.last = now;
         let verdict = seen.runs.came(run, now);
         if !was || twins != seen.runs.twins_since {
-            inner.changed.insert(host);
+            self.changed(&mut inner, host);
         }
         inner.unwritten.insert(host);
         verdict
@@ -82,7 +102,7 @@ impl PresenceBook {
             seen.last = now.plus_secs(-ONLINE_SECS - 1);
             seen.told = Some((false, Some(now)));
         }
-        inner.changed.insert(host);
+        self.changed(&mut inner, host);
         inner.unwritten.insert(host);
     }
 
@@ -97,7 +117,7 @@ impl PresenceBook {
             let seen = inner.hosts.entry(host).or_default();
             seen.told = Some((word.online, Some(Time(word.last_seen).min(now))));
             seen.runs.twins_since = word.twins_since.map(Time);
-            inner.changed.insert(host);
+            self.changed(&mut inner, host);
             inner.unwritten.insert(host);
         }
     }
@@ -111,10 +131,13 @@ impl PresenceBook {
         Now { online: seen.online(now), last_seen: seen.last_seen(), twins_since: seen.runs.twins_since }
     }
 
-    /// What changed since the last time this was asked, to tell the higher system.
-    pub fn take_changed(&self, now: Time) -> Vec<PresenceMsg> {
+    /// What changed since the last time this was asked, to tell the higher system: at most `limit`, the rest next time.
+    pub fn take_changed(&self, now: Time, limit: usize) -> Vec<PresenceMsg> {
         let mut inner = self.inner();
-        let changed: Vec<HostId> = inner.changed.drain().collect();
+        let changed: Vec<HostId> = inner.changed.iter().take(limit).copied().collect();
+        for host in &changed {
+            inner.changed.remove(host);
+        }
         changed.iter().filter_map(|host| inner.hosts.get(host).map(|seen| seen.message(host, now))).collect()
     }
 
@@ -123,7 +146,9 @@ impl PresenceBook {
         let mut inner = self.inner();
         let all: Vec<HostId> = inner.hosts.keys().copied().collect();
         inner.changed.extend(all);
-        let moved: Vec<(HostId, PackageId)> = inner.progress.keys().copied().collect();
+        let progress = inner.progress.iter();
+        let moved: Vec<(HostId, PackageId)> =
+            progress.flat_map(|(host, of)| of.keys().map(|package| (*host, *package))).collect();
         inner.moved.extend(moved);
     }
 
@@ -142,31 +167,45 @@ impl PresenceBook {
     pub fn progressed(&self, progress: &[Progress]) {
         let mut inner = self.inner();
         for step in progress {
-            let key = (HostId(step.host.0), PackageId(step.package.0));
-            if step.percent >= 100 {
-                inner.progress.remove(&key);
+            let (host, package) = (HostId(step.host.0), PackageId(step.package.0));
+            let of = inner.progress.entry(host).or_default();
+            if step.percent < 100 {
+                if of.len() >= PACKAGES_MAX && !of.contains_key(&package) {
+                    of.clear();
+                }
+                of.insert(package, step.percent);
             } else {
-                inner.progress.insert(key, step.percent);
+                of.remove(&package);
             }
-            inner.moved.insert(key);
+            if of.is_empty() {
+                inner.progress.remove(&host);
+            }
+            if self.tells && inner.moved.len() < MOVED_MAX {
+                inner.moved.insert((host, package));
+            }
         }
     }
 
     /// How far a package has come at a host or relay.
     pub fn progress(&self, host: &HostId, package: &PackageId) -> Option<u8> {
-        self.inner().progress.get(&(*host, *package)).copied()
+        self.inner().progress.get(host)?.get(package).copied()
     }
 
-    /// Progress since the last time this was asked.
-    pub fn take_progress(&self) -> Vec<Progress> {
+    /// Progress since the last time this was asked, at most `limit`, the rest next time.
+    pub fn take_progress(&self, limit: usize) -> Vec<Progress> {
         let mut inner = self.inner();
-        let moved: Vec<(HostId, PackageId)> = inner.moved.drain().collect();
+        let moved: Vec<(HostId, PackageId)> = inner.moved.iter().take(limit).copied().collect();
+        for key in &moved {
+            inner.moved.remove(key);
+        }
+        let percent = |host, package| inner.progress.get(host).and_then(|of| of.get(package)).copied();
         moved
-            .into_iter()
+            .iter()
             .map(|(host, package)| Progress {
                 host: Fixed(host.0),
                 package: Fixed(package.0),
-                percent: inner.progress.get(&(host, package)).copied().unwrap_or(100),
+                // What is not on its way any more has arrived.
+                percent: percent(host, package).unwrap_or(100),
             })
             .collect()
     }
@@ -199,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_host_is_online_while_held_and_off_when_its_connection_is_lost() {
-        let book = PresenceBook::default();
+        let book = PresenceBook::new(true);
         let host = HostId([1; 16]);
         let at = |secs| Time(0).plus_secs(secs);
         assert!(!book.now(&host, at(1)).online);
@@ -214,7 +253,28 @@ mod tests {
         book.came(host, 8, at(600));
         assert!(book.now(&host, at(650)).online);
         assert!(!book.now(&host, at(600 + ONLINE_SECS + 1)).online);
-        assert_eq!(book.take_changed(at(650)).len(), 1);
-        assert_eq!(book.take_changed(at(650)).len(), 0);
+        assert_eq!(book.take_changed(at(650), 0).len(), 0);
+        assert_eq!(book.take_changed(at(650), 9).len(), 1);
+        assert_eq!(book.take_changed(at(650), 9).len(), 0);
+    }
+
+    #[test]
+    fn invented_packages_do_not_fill_the_memory() {
+        let step = |n: u32, percent| {
+            let mut package = [0; 32];
+            package[..4].copy_from_slice(&n.to_le_bytes());
+            Progress { host: Fixed([1; 16]), package: Fixed(package), percent }
+        };
+        let top = PresenceBook::new(false);
+        let invented: Vec<Progress> = (0..100_000).map(|n| step(n, 5)).collect();
+        top.progressed(&invented);
+        assert!(top.inner().progress.values().map(HashMap::len).sum::<usize>() <= PACKAGES_MAX);
+        assert!(top.inner().moved.is_empty());
+        let relay = PresenceBook::new(true);
+        relay.progressed(&[step(1, 5), step(2, 7), step(3, 100)]);
+        assert_eq!((relay.take_progress(1).len(), relay.take_progress(9).len()), (1, 2));
+        relay.progressed(&[step(1, 100), step(2, 100)]);
+        assert_eq!(relay.take_progress(9).iter().map(|step| step.percent).sum::<u8>(), 200);
+        assert!(relay.inner().progress.is_empty());
     }
 }

@@ -139,7 +139,7 @@ impl System {
             authority: parts.authority.map(Arc::new),
             upper: parts.upper,
             capabilities: Capabilities::new(&parts.secret),
-            presence: PresenceBook::default(),
+            presence: PresenceBook::new(position == Position::Relay),
             throttle: Throttle::from_environment(),
             outbox_news: Notify::new(),
             copies_news: Notify::new(),

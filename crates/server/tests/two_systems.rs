@@ -359,6 +359,39 @@ async fn a_token_lets_in_what_it_says_and_a_name_is_given_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_taken_over_elsewhere_is_refused_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let top = server(folder.path()).await;
+    let osaka = relay(folder.path(), "osaka", &top, &top).await;
+    let namba = relay(folder.path(), "namba", &osaka, &top).await;
+    let first = client("pc1", &namba, &top).await;
+    let mut old = Reader::new(&first);
+    old.until(|order| matches!(order, Order::Place(_)).then_some(())).await;
+
+    let replace = token(&top.system, HostRole::Client, 1, Some("pc1")).await;
+    let name = Name::new("pc1").unwrap();
+    let second = join(&top.url, &replace, HostRole::Client, &name, &[]).await.unwrap();
+    assert_eq!(second.identity.id, first.identity.id);
+    Reader::new(&second).ask(0).await.unwrap();
+    let id = first.identity.id;
+    for live in [&osaka, &namba] {
+        eventually("the old place is forgotten", async || live.system.listed(&id).is_none()).await;
+    }
+    assert_eq!(old.ask(0).await.unwrap_err().refusal().unwrap().code, "unknown_host");
+
+    // A relay with hosts below it keeps its place.
+    let replace = token(&top.system, HostRole::Relay, 1, Some("osaka")).await;
+    let name = Name::new("osaka").unwrap();
+    let back = async |url: &str| join(url, &replace, HostRole::Relay, &name, &["localhost".into()]).await;
+    let EnrollError::Link(error) = back(&namba.url).await.unwrap_err() else { panic!("another error") };
+    assert_eq!(error.refusal().unwrap().code, "moved_relay");
+    back(&top.url).await.unwrap();
+    for live in [namba, osaka, top] {
+        live.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_machines_under_one_name_are_held_only_when_they_come_in_turn() {
     let folder = tempfile::tempdir().unwrap();
     let top = server(folder.path()).await;

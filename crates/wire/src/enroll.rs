@@ -18,9 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::messages::{JOIN, JoinRequest, JoinResponse, PROTOCOL, RENEW, RenewRequest, RenewResponse};
 use crate::net::{Expect, Identity, Link, LinkError, Pinned, TlsError};
-use crate::pki::{
-    CaCert, CertIdentity, CertInfo, HostKey, PkiError, RenewProof, Role, write_private, write_public,
-};
+use crate::pki::{CaCert, CertIdentity, CertInfo, HostKey, PkiError, RenewProof, Role, write_private};
 use crate::token::{Token, TokenError};
 use crate::trust::{Distrust, Trust};
 
@@ -311,7 +309,7 @@ impl IdentityFolder {
         private_folder(&self.0)?;
         self.write_bytes("trust.env", enrolled.trust.envelope())?;
         self.write_bytes("place.env", &enrolled.place_envelope)?;
-        write_public(&self.0.join("ca.pem"), &enrolled.identity.ca.to_pem())?;
+        write_private(&self.0.join("ca.pem"), &enrolled.identity.ca.to_pem())?;
         self.save_keys(&enrolled.identity)?;
         let identity = &enrolled.identity;
         let file = IdentityFile {
@@ -329,18 +327,23 @@ impl IdentityFolder {
     }
 
     /// Writes key and certificate, the certificate last. Both files are replaced by rename; a start between the two finds a
-    /// pair that does not fit, and takes the one that was there before (`host.key.old`).
+    /// pair that does not fit, and takes the one that was there before (`host.key.old`), which is therefore durable first
+    /// and is never replaced by a key that does not fit the certificate that is there.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn save_keys(&self, identity: &HostIdentity) -> Result<(), EnrollError> {
-        let key = self.0.join("host.key");
-        if key.exists() {
-            let old = self.0.join("host.key.old");
-            fs::copy(&key, &old).map_err(file_error(&old))?;
+        let (key, pem) = (self.0.join("host.key"), self.0.join("host.pem"));
+        if key.exists()
+            && pem.exists()
+            && let Ok(there) = HostKey::load(&key)
+            && let Ok(chain_pem) = fs::read_to_string(&pem)
+            && there.check_chain(&chain_pem, &identity.ca).is_ok()
+        {
+            there.save(&self.0.join("host.key.old"))?;
         }
         identity.key.save(&key)?;
-        Ok(write_private(&self.0.join("host.pem"), &identity.chain_pem)?)
+        Ok(write_private(&pem, &identity.chain_pem)?)
     }
 
     /// Reads the identity.
@@ -413,4 +416,56 @@ pub fn private_folder(path: &Path) -> Result<(), EnrollError> {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir_all(path).map_err(file_error(path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o711)).map_err(file_error(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::pki::{Ca, HOST_LIFETIME, Usage, new_id};
+
+    fn certified(ca: &Ca, name: &str, id: &str, generation: u64) -> HostIdentity {
+        let key = HostKey::generate().unwrap();
+        let identity =
+            CertIdentity { role: Role::Client, id: id.to_owned(), name: name.to_owned(), generation };
+        let csr = key.csr_pem(name).unwrap();
+        let issued = ca.issue(&csr, &identity, &Usage::Client, Timestamp::now(), HOST_LIFETIME).unwrap();
+        let higher = Higher {
+            url: "https://hq:8440".into(),
+            role: Role::Server,
+            id: new_id().unwrap(),
+            name: "hq".into(),
+        };
+        HostIdentity {
+            name: name.to_owned(),
+            id: id.parse().unwrap(),
+            role: HostRole::Client,
+            addresses: Vec::new(),
+            higher,
+            key: Arc::new(key),
+            chain_pem: issued.chain_pem,
+            ca: ca.cert().clone(),
+        }
+    }
+
+    #[test]
+    fn renewals_that_were_cut_off_leave_a_pair_that_fits() {
+        let data = tempfile::tempdir().unwrap();
+        let folder = IdentityFolder::at(data.path());
+        let ca = Ca::create("test", Timestamp::now()).unwrap();
+        let id = new_id().unwrap();
+        let first = certified(&ca, "pc1", &id, 1);
+        folder.save_keys(&first).unwrap();
+        // Twice in a row the machine stops after the key and before the certificate.
+        for generation in [2, 3] {
+            folder.save_keys(&certified(&ca, "pc1", &id, generation)).unwrap();
+            write_private(&data.path().join("host.pem"), &first.chain_pem).unwrap();
+            let fits = folder.fitting_key(&first.chain_pem, &first.ca).unwrap();
+            assert!(fits.check_chain(&first.chain_pem, &first.ca).is_ok());
+        }
+        let last = certified(&ca, "pc1", &id, 4);
+        folder.save_keys(&last).unwrap();
+        assert!(folder.fitting_key(&last.chain_pem, &last.ca).is_ok());
+    }
 }

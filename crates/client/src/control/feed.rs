@@ -121,7 +121,8 @@ impl Feed {
                 Ok(response) => Outcome::Answered(Box::new(response), started.elapsed()),
                 Err(error) => Outcome::Failed(error),
             },
-            Some(sync) = self.syncs.recv() => Outcome::Interrupted(sync),
+            // Only what is held is interrupted: whoever asks again and again would else keep every answer away.
+            Some(sync) = self.syncs.recv(), if hold_secs > 0 => Outcome::Interrupted(sync),
             Ok(()) = self.renewed.changed() => Outcome::Renewed,
         }
     }

@@ -12,6 +12,7 @@ use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Write};
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::reason::Code;
 use packhorse_domain::time::Time;
 use packhorse_wire::local::LocalStatus;
 use packhorse_wire::messages::{CopyHint, FeedResponse};
@@ -108,7 +109,7 @@ impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
         let Parts { tools, kept, judge, role, contact, until, wake, events } = parts;
-        let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.order)).collect();
+        let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
             Agent::restore(tools.me, &tools.name, kept.incarnation, known, kept.base, &kept.entries);
@@ -205,8 +206,17 @@ impl Driver {
 
     async fn input(&mut self, input: Input) -> Result<(), ClientError> {
         let now = self.tools.clock.now();
+        let mut commit = Commit { at: now, ..Commit::default() };
+        if let Some(refused) = disbelieved(&input) {
+            self.alarm(&mut commit, refused, now);
+        }
+        let told = !commit.alarms.is_empty();
         let step = self.agent.step(input, now, chance());
-        self.apply(step, Commit { at: now, ..Commit::default() }).await
+        self.apply(step, commit).await?;
+        if told {
+            self.wake.notify_one();
+        }
+        Ok(())
     }
 
     /// First the writes, then the effects.
@@ -255,6 +265,21 @@ impl Driver {
         let text = text.chars().take(ALARM_BYTES_MAX / 4).collect();
         commit.alarms.push(Alarm { report: self.agent.number(), at: now, code, what, text });
     }
+}
+
+/// Bytes from above that are not what they should be, or that nobody trusted has signed: the line waits and tries again, and
+/// somebody should look.
+fn disbelieved(input: &Input) -> Option<Refused> {
+    let (line, trouble) = match input {
+        Input::Probed(line, Err(trouble)) | Input::Obtained(line, Err(trouble)) => (line, trouble),
+        _ => return None,
+    };
+    let code = match trouble.code {
+        Code::Content => "bad_content",
+        Code::NotTrusted => "not_trusted",
+        _ => return None,
+    };
+    Some(Refused::new(code, line.package.to_string(), trouble.text.clone()))
 }
 
 /// What was staged for a line that ended is forgotten, whatever it was waiting for.

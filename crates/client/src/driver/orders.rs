@@ -3,6 +3,7 @@
 use packhorse_domain::agent::{Input, Step};
 use packhorse_domain::feed::{Batch, receive};
 use packhorse_domain::ids::{Incarnation, PackageId};
+use packhorse_domain::job::Job;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::reason::Code;
 use packhorse_domain::time::Time;
@@ -14,9 +15,11 @@ use crate::clock::chance;
 use crate::judge::Refused;
 use crate::store::Commit;
 
-/// Where an order says its packages are to be had.
-pub(super) fn hints(order: &JobOrder) -> Vec<(PackageId, CopyHint)> {
-    order.copies.iter().map(|copy| (copy.package.into(), copy.clone())).collect()
+/// Where an order says the packages of its job are to be had. What it says of others nobody signed and nobody asks for.
+pub(super) fn hints(job: &Job, order: &JobOrder) -> Vec<(PackageId, CopyHint)> {
+    let asked = |package: PackageId| job.packages.iter().any(|asked| asked.id == package);
+    let copies = order.copies.iter().map(|copy| (PackageId::from(copy.package), copy));
+    copies.filter(|(package, _)| asked(*package)).map(|(package, copy)| (package, copy.clone())).collect()
 }
 
 impl Driver {
@@ -128,7 +131,7 @@ impl Driver {
         let key = judged.job.key.clone();
         if judged.attempt.is_some() || self.agent.job(&key).is_some() {
             // Also for a revision that is known: where a package is to be had may have changed.
-            self.hints.extend(hints(order));
+            self.hints.extend(hints(&judged.job, order));
             commit.bodies.insert(key, body);
         }
         self.step_into(step, Input::Order { job: judged.job, attempt: judged.attempt }, now);

@@ -16,6 +16,7 @@ pub(crate) use packages::{Installed, Switching, forget_staged, note_staged, stag
 pub(crate) use write::{Alarm, Commit};
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -49,8 +50,16 @@ impl Db {
         let lock = lock(data)?;
         let path = data.join("client.db");
         let bad = |error| ClientError::Database { path: path.clone(), error };
-        let mut connection = Connection::open(&path).map_err(bad)?;
+        // There with its mode before SQLite opens it, which gives what it makes beside it the same.
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(file_error(&path))?;
         private(&path)?;
+        let mut connection = Connection::open(&path).map_err(bad)?;
         schema::prepare(&mut connection, &path)?;
         let (work, todo) = mpsc::channel::<Work>();
         std::thread::Builder::new()

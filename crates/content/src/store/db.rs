@@ -1,5 +1,7 @@
 //! The store's own database: which chunk lies where, which package uses which pack.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use packhorse_domain::ids::PackageId;
@@ -58,6 +60,9 @@ impl Db {
     /// Opens or makes the database; says whether it is new.
     pub(super) fn open(path: &Path) -> Result<(Self, bool), StoreError> {
         let fail = |source| StoreError::Db { path: path.to_owned(), source };
+        // There with its mode before SQLite opens it, which gives what it makes beside it the same.
+        let made = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+        made.map_err(StoreError::io(path))?;
         let connection = Connection::open(path).map_err(fail)?;
         let version = prepare(&connection).map_err(fail)?;
         match version {

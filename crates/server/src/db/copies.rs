@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::ids::{HostId, PackageId};
+use packhorse_domain::job::HostRole;
 use packhorse_domain::lease;
 use packhorse_domain::report::{Body, CopyReport, Traffic};
 use packhorse_domain::time::Time;
@@ -21,7 +22,7 @@ pub fn reported(
     now: Time,
 ) -> Result<(), DbError> {
     for (relay, copy) in copies {
-        let Some(relay) = hosts::by_id(tx, relay)? else { continue };
+        let Some(relay) = hosts::by_id(tx, relay)?.filter(is_relay) else { continue };
         match copy.keep_until {
             Some(until) => {
                 let sql =
@@ -43,10 +44,15 @@ pub fn reported(
         }
     }
     for (relay, traffic) in traffic {
-        let Some(relay) = hosts::by_id(tx, relay)? else { continue };
+        let Some(relay) = hosts::by_id(tx, relay)?.filter(is_relay) else { continue };
         write_traffic(tx, relay.row, traffic)?;
     }
     Ok(())
+}
+
+/// A client keeps no copies: what it says of some is not written down, however much that is.
+fn is_relay(host: &hosts::HostRecord) -> bool {
+    host.role == HostRole::Relay
 }
 
 fn write_traffic(tx: &Connection, relay: i64, traffic: &Traffic) -> Result<(), DbError> {
@@ -215,15 +221,20 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What is needed to take in one package that a lower system asks for, whatever its time.
+/// What is needed to take in one package that a lower system asks for, whatever its time. Of several jobs one that is still
+/// open counts: only its capability comes anew when the higher system is replaced.
 ///
 /// # Errors
 /// The database's.
 pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wanted>, DbError> {
-    let sql =
+    let sql = format!(
         "SELECT p.id, p.cabinet, p.capability, j.starts FROM job_packages p JOIN jobs j ON j.row = p.job
-               WHERE p.id = ?1 AND p.capability IS NOT NULL ORDER BY j.until DESC LIMIT 1";
-    let mut statement = connection.prepare_cached(sql)?;
+         WHERE p.id = ?1 AND p.capability IS NOT NULL
+         ORDER BY EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.state IN ({})) DESC,
+           j.until DESC LIMIT 1",
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_row([package.0], |row| {
         Ok(Wanted {
             package: PackageId(row.get(0)?),

@@ -29,6 +29,17 @@ pub fn ensure(tx: &Connection, lower: HostRow) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Ends the feed of a host that does not call this system (any more).
+///
+/// # Errors
+/// The database's.
+pub fn end(tx: &Connection, lower: HostRow) -> Result<(), DbError> {
+    for sql in ["DELETE FROM feed_entries WHERE lower = ?1", "DELETE FROM feeds WHERE lower = ?1"] {
+        tx.prepare_cached(sql)?.execute([lower])?;
+    }
+    Ok(())
+}
+
 /// Appends orders to feeds, with a number of statements that does not depend on how many there are (but for the limit on a
 /// statement's parameters). At most one order for each lower system at a time.
 ///

@@ -249,8 +249,10 @@ pub fn learn(
                  place_revision = excluded.place_revision
                RETURNING row";
     // A name that passed to another id: the old holder is gone.
-    tx.prepare_cached("DELETE FROM hosts WHERE name = ?1 AND id <> ?2")?
-        .execute(params![place.name, place.host.0])?;
+    if let Some(old) = by_name(tx, &place.name)?.filter(|old| old.id != place.host) {
+        forget(tx, &old.id)?;
+    }
+    let before = by_id(tx, &place.host)?;
     let row: HostRow = tx.prepare_cached(sql)?.query_row(
         params![
             place.host.0,
@@ -268,20 +270,37 @@ pub fn learn(
     if first.is_none() {
         tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
         super::feeds::ensure(tx, row)?;
+    } else {
+        super::feeds::end(tx, row)?;
+    }
+    if before.is_some_and(|before| before.oldest < learned.oldest) {
+        begins_anew(tx, row)?;
     }
     Ok(Some(row))
 }
 
-/// Forgets a host.
+/// Another machine took the name over: what the one before it kept is not there.
+///
+/// # Errors
+/// The database's.
+pub fn begins_anew(tx: &Connection, host: HostRow) -> Result<(), DbError> {
+    for sql in ["DELETE FROM relay_copies WHERE relay = ?1", "DELETE FROM traffic WHERE relay = ?1"] {
+        tx.prepare_cached(sql)?.execute([host])?;
+    }
+    Ok(())
+}
+
+/// Forgets a host, with all that is stored under its number.
 ///
 /// # Errors
 /// The database's.
 pub fn forget(tx: &Connection, id: &HostId) -> Result<(), DbError> {
     if let Some(host) = by_id(tx, id)? {
+        super::feeds::end(tx, host.row)?;
+        begins_anew(tx, host.row)?;
         for sql in [
-            "DELETE FROM feed_entries WHERE lower = ?1",
-            "DELETE FROM feeds WHERE lower = ?1",
             "DELETE FROM stored WHERE lower = ?1",
+            "DELETE FROM lines WHERE host = ?1",
             "DELETE FROM hosts WHERE row = ?1",
         ] {
             tx.prepare_cached(sql)?.execute([host.row])?;

@@ -88,7 +88,13 @@ pub fn take(
     match gate(known.map(|(_, revision)| revision), incoming.job.revision) {
         Gate::Older => return Ok(Taken::Older),
         // The same revision with proofs that were not there: a host was moved here, or this relay was replaced.
-        Gate::Known if incoming.proofs.is_empty() => return Ok(Taken::Known),
+        Gate::Known if incoming.proofs.is_empty() => {
+            // A higher system that was replaced knows the capabilities no more that it gave before.
+            if let Some((row, _)) = known {
+                store_packages(tx, row, incoming)?;
+            }
+            return Ok(Taken::Known);
+        }
         Gate::Known | Gate::Take => {}
     }
     let row = store(tx, incoming)?;
@@ -484,4 +490,46 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
         lines::open_words()
     );
     Ok(connection.prepare_cached(&sql)?.query_row([package.0], |row| row.get::<_, i64>(0))? as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_domain::ids::PackageLabel;
+    use packhorse_domain::job::{JobPackage, JobType, Round};
+
+    use super::*;
+    use crate::db::copies;
+
+    #[test]
+    fn a_known_revision_brings_the_capability_of_a_replaced_higher_system() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::db::schema::migrate(&connection).unwrap();
+        let package = PackageId([7; 32]);
+        let label =
+            PackageLabel { cabinet: "main".into(), name: "p".into(), version: "1".into(), generation: 1 };
+        let job = Job {
+            key: JobKey::server(1, 1),
+            revision: 1,
+            job_type: JobType::Install,
+            created: Time(0),
+            packages: vec![JobPackage { id: package, label, keep_until: Time(9) }],
+            rounds: vec![Round { attempt: 1, ordered: Time(0), to: vec![Clause::All { relays: false }] }],
+            at: None,
+            until: Time(9),
+            allow_downgrade: false,
+            intent: Intent::Open,
+        };
+        for capability in [vec![1], vec![2]] {
+            let incoming = Incoming {
+                job: job.clone(),
+                envelope: vec![0],
+                proofs: Vec::new(),
+                ended: Vec::new(),
+                copies: vec![(package, 5, capability.clone())],
+                asked: "[]".to_owned(),
+            };
+            take(&connection, &incoming, &Capabilities::new(b"own"), Time(1)).unwrap();
+            assert_eq!(copies::source(&connection, &package).unwrap().unwrap().capability, capability);
+        }
+    }
 }

@@ -85,6 +85,9 @@ impl Command for Join {
                 return Err(DbError::refused("token", message, None));
             }
         };
+        if let Some(host) = &known {
+            self.may_move(tx, host, higher.as_ref())?;
+        }
         let place = self.place(tx, id, &name, higher.as_ref(), known.as_ref())?;
         let envelope = self.authority.sign_place(&place).map_err(DbError::internal)?;
         let role = if self.role == HostRole::Relay { Role::Relay } else { Role::Client };
@@ -92,7 +95,12 @@ impl Command for Join {
         let issued = self.authority.issue(&self.csr_pem, &identity, &self.addresses, self.now);
         let issued = issued.map_err(|error| DbError::refused("request", error.to_string(), None))?;
         let row = self.store(tx, &place, &envelope, generation, higher.as_ref())?;
-        let mut lowers = tell_relay(tx, row, &envelope, &place, generation)?;
+        let before = known.as_ref().map(|host| host.via);
+        let mut lowers = tell_relays(tx, row, before, &envelope, &place, generation)?;
+        if known.is_some() {
+            // Whoever takes a name over begins with an empty disk.
+            hosts::begins_anew(tx, row)?;
+        }
         let fleet = Fleet::load(tx)?;
         lowers.extend(jobs::take_in(tx, &fleet, row, &self.capabilities, read_own_job, self.now)?);
         Ok(LetIn { host: id, chain_pem: issued.chain_pem, generation, place: envelope, lowers })
@@ -124,6 +132,28 @@ impl Join {
             )
         };
         host.map(Some).ok_or_else(refuse)
+    }
+
+    /// A relay's name is taken over where the relay stood, as long as there are hosts below it: they have the relay's place
+    /// in their own signed ones.
+    fn may_move(
+        &self,
+        tx: &Connection,
+        known: &HostRecord,
+        higher: Option<&HostRecord>,
+    ) -> Result<(), DbError> {
+        if known.role != HostRole::Relay || known.higher == higher.map(|host| host.row) {
+            return Ok(());
+        }
+        let sql = "SELECT COUNT(*) FROM hosts WHERE higher = ?1 AND row <> ?1";
+        let below: i64 = tx.prepare_cached(sql)?.query_row([known.row], |row| row.get(0))?;
+        if below == 0 {
+            return Ok(());
+        }
+        let message =
+            format!("{below} hosts are below {}, which stands below another system than this", known.name);
+        let hint = "join with the address of the higher system it had before";
+        Err(DbError::refused("moved_relay", message, Some(hint)))
     }
 
     fn place(
@@ -191,28 +221,34 @@ impl Join {
         if higher.is_none() {
             tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
             feeds::ensure(tx, row)?;
+        } else {
+            feeds::end(tx, row)?;
         }
         Ok(row)
     }
 }
 
-/// Tells the relays on the way to a host of it.
-fn tell_relay(
+/// Tells the relays on the way to a host of it; and those on the way it had before, or they would go on letting in the
+/// machine that had the name.
+fn tell_relays(
     tx: &Connection,
     host: HostRow,
+    before: Option<HostRow>,
     envelope: &[u8],
     place: &Place,
     oldest: u64,
 ) -> Result<Vec<HostRow>, DbError> {
     let via: HostRow =
         tx.prepare_cached("SELECT via FROM hosts WHERE row = ?1")?.query_row([host], |row| row.get(0))?;
-    if via == host {
-        return Ok(Vec::new());
-    }
     let below =
         BelowHost { host: Fixed(place.host.0), place: ByteBuf::from(envelope.to_vec()), generation: oldest };
-    feeds::append(tx, &[(via, Order::Below(vec![below]))])?;
-    Ok(vec![via])
+    let mut relays = vec![via];
+    relays.extend(before.filter(|before| *before != via));
+    relays.retain(|relay| *relay != host);
+    let orders: Vec<(HostRow, Order)> =
+        relays.iter().map(|relay| (*relay, Order::Below(vec![below.clone()]))).collect();
+    feeds::append(tx, &orders)?;
+    Ok(relays)
 }
 
 /// A relay remembers a host whose join passed through it.

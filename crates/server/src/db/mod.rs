@@ -240,7 +240,10 @@ fn count(_: TraceEvent<'_>) {
 
 fn savepoint<T>(tx: &Connection, work: impl FnOnce(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
     tx.execute_batch("SAVEPOINT command")?;
-    let result = work(tx);
+    // One command that panics is taken back like one that fails: without the writer nothing would be stored any more,
+    // and nobody would be told.
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(tx)))
+        .unwrap_or_else(|_| Err(DbError::Internal("a command ended in a panic, which is a bug".to_owned())));
     tx.execute_batch(match result {
         Ok(_) => "RELEASE command",
         Err(_) => "ROLLBACK TO command; RELEASE command",
@@ -287,6 +290,27 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    struct Count(bool);
+
+    impl Command for Count {
+        type Answer = i64;
+
+        fn apply(self, tx: &Connection) -> Result<i64, DbError> {
+            let count = meta::next(tx, "count")?;
+            assert!(self.0, "as a bug would");
+            Ok(count)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_panics_is_taken_back_and_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&folder.path().join("x.db")).unwrap();
+        assert_eq!(db.write(Count(true)).await.unwrap(), 1);
+        assert!(matches!(db.write(Count(false)).await, Err(DbError::Internal(_))));
+        assert_eq!(db.write(Count(true)).await.unwrap(), 2);
+    }
 
     #[test]
     fn nobody_else_reads_the_database_nor_what_stands_beside_it() {

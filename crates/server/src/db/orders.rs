@@ -20,7 +20,7 @@ use crate::capability::Capabilities;
 
 /// An order that was judged.
 pub enum Judged {
-    /// A newer trust document.
+    /// The newest trust document.
     Trust(Vec<u8>),
     /// Where this relay stands.
     OwnPlace(Place, Vec<u8>),
@@ -105,6 +105,9 @@ impl TakeOrders {
     fn take(&self, tx: &Connection, order: &Judged, taken: &mut TakenOrders) -> Result<(), DbError> {
         match order {
             Judged::Trust(envelope) => {
+                if meta::bytes(tx, "trust")?.as_ref() == Some(envelope) {
+                    return Ok(());
+                }
                 meta::set(tx, "trust", envelope)?;
                 let order = Order::Trust(ByteBuf::from(envelope.clone()));
                 taken.lowers.extend(for_everybody(tx, &order)?);
@@ -142,31 +145,41 @@ impl TakeOrders {
         outbox::say(tx, &self.own, Body::Alarm { code: code.to_owned(), text: text.to_owned() }, self.now)
     }
 
-    /// Learns of a host, and passes the word on to the relay it is below.
+    /// Learns of a host, and passes the word on to the relay it is below, and to the one it was below.
     fn learn(
         &self,
         tx: &Connection,
         learned: &Learned,
         taken: &mut TakenOrders,
     ) -> Result<Option<HostRow>, DbError> {
-        let Some(row) = hosts::learn(tx, &self.own, learned, self.now)? else { return Ok(None) };
-        let via: HostRow = tx
-            .prepare_cached("SELECT via FROM hosts WHERE row = ?1")?
-            .query_row([row], |found| found.get(0))?;
-        let (kind, body) = if via == row {
-            ("place", Order::Place(ByteBuf::from(learned.envelope.clone())))
-        } else {
-            let below = BelowHost {
-                host: learned.place.host.into(),
-                place: ByteBuf::from(learned.envelope.clone()),
-                generation: learned.oldest,
-            };
-            ("below", Order::Below(vec![below]))
+        let before = hosts::by_id(tx, &learned.place.host)?.filter(|host| host.via != host.row);
+        let below = BelowHost {
+            host: learned.place.host.into(),
+            place: ByteBuf::from(learned.envelope.clone()),
+            generation: learned.oldest,
         };
-        tracing::debug!(host = %learned.place.name, kind, "learned");
-        feeds::append(tx, &[(via, body)])?;
-        taken.lowers.push(via);
-        Ok(Some(row))
+        let found = hosts::learn(tx, &self.own, learned, self.now)?;
+        let via: Option<HostRow> = match found {
+            Some(row) => {
+                let sql = "SELECT via FROM hosts WHERE row = ?1";
+                Some(tx.prepare_cached(sql)?.query_row([row], |found| found.get(0))?)
+            }
+            None => None,
+        };
+        let mut orders = Vec::new();
+        if let (Some(row), Some(via)) = (found, via) {
+            tracing::debug!(host = %learned.place.name, direct = via == row, "learned");
+            orders.push(match via == row {
+                true => (via, Order::Place(below.place.clone())),
+                false => (via, Order::Below(vec![below.clone()])),
+            });
+        }
+        if let Some(old) = before.map(|host| host.via).filter(|old| Some(*old) != via) {
+            orders.push((old, Order::Below(vec![below])));
+        }
+        feeds::append(tx, &orders)?;
+        taken.lowers.extend(orders.iter().map(|(lower, _)| *lower));
+        Ok(found)
     }
 
     fn take_in(&self, tx: &Connection, fresh: &[HostRow], taken: &mut TakenOrders) -> Result<(), DbError> {

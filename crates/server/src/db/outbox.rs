@@ -4,7 +4,7 @@ use packhorse_domain::ids::HostId;
 use packhorse_domain::report::{Body, Receipt, Report};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{from_cbor_limited, to_cbor};
-use packhorse_wire::messages::ReportMsg;
+use packhorse_wire::messages::{REQUEST_BYTES_MAX, ReportMsg};
 use rusqlite::{Connection, ToSql, params, params_from_iter};
 
 use super::{Command, DbError, meta};
@@ -13,6 +13,8 @@ use super::{Command, DbError, meta};
 const ROWS_MAX: usize = 250;
 /// Most bytes of a stored report.
 const REPORT_BYTES: usize = 64 << 10;
+/// Most bytes of reports read at once: a request that holds them and soft words is taken by the higher system.
+const BATCH_BYTES: usize = REQUEST_BYTES_MAX / 2;
 
 /// Appends reports, a few hundred with one statement.
 ///
@@ -49,7 +51,8 @@ pub fn say(tx: &Connection, own: &HostId, body: Body, now: Time) -> Result<(), D
     append(tx, &[Report { origin: *own, incarnation, no, base, at: now, body }])
 }
 
-/// Reads what comes after `after`, at most `limit` reports, and the newest number covered.
+/// Reads what comes after `after`, at most `limit` reports and as many bytes as one request holds, and the newest number
+/// covered. One that cannot be read is passed over: it must not hold up all that come after it.
 ///
 /// # Errors
 /// The database's.
@@ -61,13 +64,21 @@ pub fn after(
     let mut statement =
         connection.prepare_cached("SELECT n, body FROM outbox WHERE n > ?1 ORDER BY n LIMIT ?2")?;
     let mut rows = statement.query(params![after as i64, limit as i64])?;
-    let mut reports = Vec::new();
+    let (mut reports, mut bytes, mut through) = (Vec::new(), 0, after);
     while let Some(row) = rows.next()? {
-        let body: Vec<u8> = row.get(1)?;
-        let report = from_cbor_limited(&body, REPORT_BYTES).map_err(DbError::damaged)?;
-        reports.push((row.get::<_, i64>(0)? as u64, report));
+        let (n, body) = (row.get::<_, i64>(0)? as u64, row.get::<_, Vec<u8>>(1)?);
+        bytes += body.len();
+        if bytes > BATCH_BYTES && !reports.is_empty() {
+            break;
+        }
+        through = n;
+        match from_cbor_limited(&body, REPORT_BYTES) {
+            Ok(report) => reports.push((n, report)),
+            Err(error) => {
+                tracing::error!(n, %error, "a report in the outbox cannot be read and is passed over")
+            }
+        }
     }
-    let through = reports.last().map_or(after, |(n, _)| *n);
     Ok((reports, through))
 }
 
@@ -109,5 +120,39 @@ impl Command for Say {
 
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
         say(tx, &self.own, self.body, self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_domain::ids::Incarnation;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_never_larger_than_a_request() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::db::schema::migrate(&connection).unwrap();
+        let report = |no| Report {
+            origin: HostId([1; 16]),
+            incarnation: Incarnation(1),
+            no,
+            base: 0,
+            at: Time(0),
+            body: Body::Alarm { code: "long".to_owned(), text: "x".repeat(8000) },
+        };
+        append(&connection, &(1..=2000).map(report).collect::<Vec<_>>()).unwrap();
+        let broken = vec![0xff; 10];
+        connection.execute("UPDATE outbox SET body = ?1 WHERE n = 3", [broken]).unwrap();
+        let (mut at, mut count) = (0, 0);
+        loop {
+            let (reports, through) = super::after(&connection, at, 4096).unwrap();
+            if reports.is_empty() {
+                break;
+            }
+            assert!(to_cbor(&reports).unwrap().len() < REQUEST_BYTES_MAX * 3 / 4);
+            (at, count) = (through, count + reports.len());
+        }
+        assert_eq!((at, count), (2000, 1999));
     }
 }

@@ -221,8 +221,10 @@ fn write_alarms(tx: &Connection, fresh: &[Report]) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Counters are left out: they come each second, only the newest say something, and those are kept.
 fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbError> {
-    for group in fresh.chunks(ROWS_MAX) {
+    let kept: Vec<&Report> = fresh.iter().filter(|report| !matches!(report.body, Body::Traffic(_))).collect();
+    for group in kept.chunks(ROWS_MAX) {
         let sql = format!(
             "INSERT INTO history (origin, incarnation, no, at, received, body) VALUES {} ON CONFLICT DO NOTHING",
             vec!["(?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
@@ -235,7 +237,7 @@ fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbE
                 Box::new(report.no as i64),
                 Box::new(report.at.0),
                 Box::new(now.0),
-                Box::new(to_cbor(&ReportMsg::from(report)).map_err(DbError::internal)?),
+                Box::new(to_cbor(&ReportMsg::from(*report)).map_err(DbError::internal)?),
             ]);
         }
         tx.prepare_cached(&sql)?.execute(params_from_iter(values))?;

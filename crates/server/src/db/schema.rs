@@ -31,9 +31,10 @@ const V1: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- Hosts below this system, itself included at a relay. `higher` is the host it calls, NULL for this system itself;
--- `via` the direct lower system on the way to it (itself if it calls us).
+-- `via` the direct lower system on the way to it (itself if it calls us). A number is never given twice: a request of the
+-- host that had it may be going on.
 CREATE TABLE hosts (
-  row INTEGER PRIMARY KEY,
+  row INTEGER PRIMARY KEY AUTOINCREMENT,
   id BLOB NOT NULL UNIQUE,
   name TEXT NOT NULL UNIQUE,
   role TEXT NOT NULL,
@@ -142,7 +143,7 @@ CREATE TABLE lines (
 CREATE INDEX lines_host ON lines (host);
 CREATE INDEX lines_change ON lines (job, change);
 
--- Every report that was new here, at the managing server: the history.
+-- Every report that was new here but for counters, at the managing server: the history.
 CREATE TABLE history (
   origin BLOB NOT NULL,
   incarnation INTEGER NOT NULL,

@@ -26,17 +26,21 @@ use crate::db::DbError;
 use crate::error::ServerError;
 use crate::system::System;
 
+/// Longest request but for reports, in bytes: two of them need no certificate, and a request is held in memory as a whole.
+const SMALL_REQUEST_BYTES: usize = 128 << 10;
+
 /// The routes.
 pub fn router(system: Arc<System>) -> Router {
+    let reports = post(reports::reports).layer(DefaultBodyLimit::max(messages::REQUEST_BYTES_MAX));
     Router::new()
         .route(messages::FEED, post(feed::feed))
-        .route(messages::REPORTS, post(reports::reports))
         .route(messages::JOIN, post(join::join))
         .route(messages::JOIN_BELOW, post(join::join_below))
         .route(messages::RENEW, post(join::renew))
         .route(messages::MANIFEST, post(content::manifest))
         .route(messages::FRAMES, post(content::frames))
-        .layer(DefaultBodyLimit::max(messages::REQUEST_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(SMALL_REQUEST_BYTES))
+        .route(messages::REPORTS, reports)
         .with_state(system)
 }
 

@@ -8,7 +8,9 @@ use packhorse_domain::ids::Incarnation;
 use packhorse_domain::job::Proof;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::Receipt;
-use packhorse_wire::messages::{CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL};
+use packhorse_wire::messages::{
+    CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL, RESPONSE_BYTES_MAX,
+};
 use packhorse_wire::net::LinkError;
 use packhorse_wire::trust::Distrust;
 
@@ -58,7 +60,9 @@ async fn ask(system: &Arc<System>) -> Result<(), FeedError> {
         hold_secs: HOLD_SECS,
     };
     let patience = Duration::from_secs(u64::from(HOLD_SECS) + 20);
-    let response: FeedResponse = upper.link().call(FEED, &request, patience).await?;
+    // A job for very many hosts carries all their ids in one order.
+    let response: FeedResponse =
+        upper.link().call_up_to(RESPONSE_BYTES_MAX, FEED, &request, patience).await?;
     meet(system, &response).await?;
     let complete = !response.more;
     let batch = Batch {
@@ -154,8 +158,15 @@ fn trust(system: &System, envelope: &[u8]) -> Judged {
             system.set_trust(next);
             judged
         }
-        // A feed made anew begins with the document that is known already.
-        Err(Distrust::OlderTrust { offered, known }) if offered == known => Judged::Nothing,
+        // A feed made anew begins with the document that is known already. It may be known and not stored, if storing
+        // failed the last time: that is looked at where it is stored.
+        Err(Distrust::OlderTrust { offered, known }) if offered == known => {
+            if system.trust().envelope() == envelope {
+                Judged::Trust(envelope.to_vec())
+            } else {
+                Judged::Nothing
+            }
+        }
         Err(error) => refused("trust", &error.to_string()),
     }
 }

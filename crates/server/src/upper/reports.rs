@@ -13,6 +13,8 @@ use crate::system::{System, now};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Soft words of each kind in one request: beside the most reports they still fit into it. The rest follows at once.
+const SOFT_MAX: usize = 10_000;
 /// Soft words alone are sent at most this often.
 const SOFT_PAUSE: Duration = Duration::from_millis(500);
 /// The safety net: it is looked this often even if nothing was heard.
@@ -58,12 +60,14 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
     let after = hop.stored;
     let (reports, through) =
         system.db.read(move |connection| outbox::after(connection, after, REPORTS_MAX)).await?;
-    let soft =
-        Soft { presence: system.presence.take_changed(now()), progress: system.presence.take_progress() };
-    if reports.is_empty() && soft.presence.is_empty() && soft.progress.is_empty() {
+    let soft = Soft {
+        presence: system.presence.take_changed(now(), SOFT_MAX),
+        progress: system.presence.take_progress(SOFT_MAX),
+    };
+    if through == after && soft.presence.is_empty() && soft.progress.is_empty() {
         return Ok(false);
     }
-    let only_soft = reports.is_empty();
+    let only_soft = through == after;
     let request = ReportsRequest {
         v: PROTOCOL,
         run: upper.run,

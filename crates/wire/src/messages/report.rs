@@ -1,6 +1,6 @@
 //! Reports up.
 
-use packhorse_domain::ids::{HostId, Incarnation, PackageId};
+use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::State;
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
@@ -17,6 +17,8 @@ use crate::signed::KeyDoc;
 pub const REPORTS_MAX: usize = 4096;
 /// Longest text in a report, in bytes.
 const TEXT_BYTES_MAX: usize = 2000;
+/// Longest name in a report (of a system, of a job's issuer), in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// What a lower system has to say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -251,11 +253,13 @@ impl From<&Reason> for ReasonMsg {
 }
 
 impl ReasonMsg {
-    /// The reason, if its code is known.
+    /// The reason, if its code is known; texts that are too long are cut.
     pub fn to_reason(&self) -> Option<Reason> {
         let next = self.next_try.map_or(NextTry::WhenCleared, |at| NextTry::At(Time(at)));
         let code = Code::parse(&self.code)?;
-        Some(Reason::new(code, &self.system, Time(self.since), next, &self.clear, &self.detail))
+        let system = head(&self.system, NAME_BYTES_MAX);
+        let (clear, detail) = (head(&self.clear, TEXT_BYTES_MAX), head(&self.detail, TEXT_BYTES_MAX));
+        Some(Reason::new(code, &system, Time(self.since), next, &clear, &detail))
     }
 }
 
@@ -365,9 +369,18 @@ impl TryFrom<&ReportMsg> for Report {
     type Error = BadReport;
 
     fn try_from(msg: &ReportMsg) -> Result<Report, BadReport> {
+        // Databases count to 2^63 - 1, and nobody has said that much.
+        if msg.no == 0 || i64::try_from(msg.no.max(msg.base)).is_err() {
+            let word = format!("{} after {}", msg.no, msg.base);
+            return Err(BadReport { no: msg.no, what: "number", word });
+        }
         let body = match &msg.body {
             BodyMsg::Line { job, package, attempt, event } => Body::Line(LineReport {
-                job: job.clone().into(),
+                job: JobKey {
+                    issuer: head(&job.issuer, NAME_BYTES_MAX),
+                    epoch: job.epoch,
+                    number: job.number,
+                },
                 package: PackageId(package.0),
                 attempt: *attempt,
                 event: event.to_event(msg.no)?,
@@ -391,5 +404,32 @@ impl TryFrom<&ReportMsg> for Report {
             at: Time(msg.at),
             body,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::to_cbor;
+
+    #[test]
+    fn whatever_a_host_writes_into_a_report_is_passed_on_small() {
+        let long = "x".repeat(1 << 20);
+        let reason = ReasonMsg {
+            code: Code::Network.as_str().to_owned(),
+            system: long.clone(),
+            since: 0,
+            next_try: None,
+            clear: long.clone(),
+            detail: long.clone(),
+        };
+        let job = KeyDoc { issuer: long, epoch: 1, number: 1 };
+        let package = crate::bytes::Fixed([1; 32]);
+        let event = EventMsg::Waits(reason);
+        let body = BodyMsg::Line { job, package, attempt: 1, event };
+        let said =
+            ReportMsg { origin: crate::bytes::Fixed([1; 16]), incarnation: 1, no: 1, base: 0, at: 0, body };
+        let passed_on = ReportMsg::from(&Report::try_from(&said).unwrap());
+        assert!(to_cbor(&passed_on).unwrap().len() < 8 << 10);
     }
 }

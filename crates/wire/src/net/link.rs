@@ -191,9 +191,27 @@ impl Link {
         Req: Serialize + ?Sized,
         Resp: DeserializeOwned,
     {
+        self.call_up_to(CALL_LIMIT_BYTES, path, request, timeout).await
+    }
+
+    /// As [`Link::call`], for an answer of at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// As [`Link::call`].
+    pub async fn call_up_to<Req, Resp>(
+        &self,
+        limit_bytes: usize,
+        path: &str,
+        request: &Req,
+        timeout: Duration,
+    ) -> Result<Resp, LinkError>
+    where
+        Req: Serialize + ?Sized,
+        Resp: DeserializeOwned,
+    {
         let target = &self.inner.target;
         let body = cbor::encode(&request).map_err(|error| target.protocol(format!("own {error}")))?;
-        let answer = self.request(Method::POST, path, body, CALL_LIMIT_BYTES, timeout).await?;
+        let answer = self.request(Method::POST, path, body, limit_bytes, timeout).await?;
         cbor::decode(&answer).map_err(|error| target.protocol(error.to_string()))
     }
 

@@ -11,7 +11,7 @@ pub(super) const MAX_REFUSAL_BYTES: usize = 16 * 1024;
 /// Most characters of each of its texts that are kept.
 const MAX_TEXT_CHARS: usize = 2000;
 
-/// The body of every answer that is not a success: `application/cbor` (JSON in the administrator's API), at most 16 KiB.
+/// The body of every answer that is not a success: `application/cbor` (from the administrator's API JSON), at most 16 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// For programs: lower case, words joined by `_`; never changes its meaning.
@@ -38,9 +38,9 @@ impl Refusal {
 
     /// Reads the body of an answer. Whatever it is, the outcome can be shown on a terminal.
     pub(super) fn from_body(status: StatusCode, body: &[u8]) -> Self {
-        // Systems refuse each other in CBOR; the administrator's API says the same three things in JSON.
-        let said = cbor::decode::<Refusal>(body).ok().or_else(|| serde_json::from_slice(body).ok());
-        let refusal = said.unwrap_or_else(|| {
+        // Between systems it is CBOR; the administrator's API answers the same fields as JSON.
+        let read = cbor::decode::<Refusal>(body).ok().or_else(|| serde_json::from_slice(body).ok());
+        let refusal = read.unwrap_or_else(|| {
             let reason = status.canonical_reason().unwrap_or("no reason given");
             Refusal::new(format!("http_{}", status.as_u16()), reason.to_lowercase())
         });
@@ -72,9 +72,9 @@ mod tests {
         let sent = Refusal::new("name_taken", "a\u{1b}[2Jb").with_hint("try\nagain");
         let read = Refusal::from_body(StatusCode::CONFLICT, &cbor::encode(&sent).unwrap());
         assert_eq!(read, Refusal::new("name_taken", "a [2Jb").with_hint("try again"));
-        let json = br#"{"code":"unknown_host","message":"there is no host x","hint":null}"#;
-        let read = Refusal::from_body(StatusCode::NOT_FOUND, json);
-        assert_eq!(read, Refusal::new("unknown_host", "there is no host x"));
+        let json =
+            Refusal::from_body(StatusCode::CONFLICT, br#"{"code":"in_use","message":"m","hint":null}"#);
+        assert_eq!(json, Refusal::new("in_use", "m"));
         let plain = Refusal::from_body(StatusCode::NOT_FOUND, b"<html>no</html>");
         assert_eq!(plain, Refusal::new("http_404", "not found"));
     }

@@ -13,7 +13,7 @@ use rcgen::{
 };
 
 use super::cert::MAX_PEM_BYTES;
-use super::files::{read_text, write_private, write_public};
+use super::files::{read_text, write_private};
 use super::identity::{random, shortened};
 use super::{CaCert, CertIdentity, CertInfo, PkiError, check_name};
 
@@ -114,13 +114,13 @@ impl Ca {
         Self::from_pem(&read_text(cert_path)?, &read_text(key_path)?)
     }
 
-    /// Writes the authority into two files; the key's has mode 0600.
+    /// Writes the authority into two files of mode 0600.
     ///
     /// # Errors
     /// [`PkiError::File`].
     pub fn save(&self, cert_path: &Path, key_path: &Path) -> Result<(), PkiError> {
         write_private(key_path, &self.issuer.key().serialize_pem())?;
-        write_public(cert_path, &self.cert.to_pem())
+        write_private(cert_path, &self.cert.to_pem())
     }
 
     /// The public half.

@@ -32,7 +32,9 @@ pub struct First {
 /// # Errors
 /// Something was not as told.
 pub async fn install(stage: &mut Stage, narrator: &Narrator, packed: &Packed) -> Outcome<First> {
-    narrator.step("3  Version 1 to all six clients; namba is killed (kill -9) in the middle of its copy")?;
+    narrator.step(
+        "3  Version 1 to all six clients below osaka; namba is killed (kill -9) in the middle of its copy",
+    )?;
     let package = label(packed, "1.0");
     let job = install_everywhere(stage, &package).await?;
     let cut_bytes = cut(stage, narrator, packed).await?;

@@ -1,0 +1,6 @@
+//! The evil relay, lie by lie.
+
+mod content;
+mod orders;
+mod reports;
+mod scene;

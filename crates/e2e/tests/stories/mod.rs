@@ -1,0 +1,12 @@
+//! What people do, and what happens to them.
+
+mod absent;
+mod bad_input;
+mod content;
+mod first_hour;
+mod identity;
+mod jobs;
+mod kills;
+mod kinds;
+mod memory;
+mod sites;
