@@ -3,11 +3,16 @@
 //! the terminal.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::failure::Outcome;
 
+/// How often it is looked whether somebody still reads.
+const LOOK: Duration = Duration::from_millis(500);
 /// Style of what went well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// Style of what did not.
@@ -53,6 +58,20 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Completes when nobody reads the result any more: a command that waits for news would never notice by writing.
+pub async fn reader_gone() {
+    // Asked for nothing, `poll` still tells that the other end of a pipe is closed.
+    while !hung_up(io::stdout()) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn hung_up(file: impl AsFd) -> bool {
+    let mut asked = [PollFd::new(&file, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
 /// Whether a person looks at what goes beside it: only then a progress bar is of use.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
@@ -90,6 +109,14 @@ pub fn clean_json(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_noticed_without_writing() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(!hung_up(&writer));
+        drop(reader);
+        assert!(hung_up(&writer));
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

@@ -1,5 +1,7 @@
 use super::*;
 use crate::ids::PackageId;
+use crate::instruction::State;
+use crate::job::Intent;
 use crate::job::tests::{host, job, package};
 use crate::job::{Clause, Round};
 use crate::report::LineEvent;

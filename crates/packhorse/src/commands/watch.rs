@@ -33,7 +33,10 @@ pub async fn follow(api: &Api, job: &str) -> Outcome {
             screen.end();
             return verdict(&view, tally);
         }
-        view = news(api, job, view.change).await?;
+        view = tokio::select! {
+            view = news(api, job, view.change) => view?,
+            () = say::reader_gone() => return Err(Failure::silent(Exit::Ok)),
+        };
     }
 }
 

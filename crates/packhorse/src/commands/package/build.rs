@@ -21,6 +21,7 @@ use super::super::public_keys;
 /// # Errors
 /// What is wrong with the source, with file and line.
 pub fn run(args: &BuildArgs) -> Outcome {
+    let key = signing_key(&args.key)?;
     if lies_in(folder_of(&args.out), &args.source) {
         return Err(Failure::usage(format!(
             "--out {} lies in the folder that is packed",
@@ -28,7 +29,6 @@ pub fn run(args: &BuildArgs) -> Outcome {
         ))
         .hint("the next build would pack it, too: write it elsewhere"));
     }
-    let key = signing_key(&args.key)?;
     let stats = build_file(&args.source, &key, &args.out)?;
     say::note(&format!("{} packed to {}", size(stats.plain_bytes), size(stats.packed_bytes)));
     say::line(&args.out.display().to_string())

@@ -1,0 +1,82 @@
+//! Orders: jobs are taken in by revision, lines opened, cancelled, superseded.
+
+use super::{Agent, AgentLine, KnownJob, LineId, Write, forgotten_at};
+use crate::ids::JobKey;
+use crate::instruction::State;
+use crate::job::{Gate, Intent, Job, gate};
+use crate::report::Outcome;
+use crate::time::Time;
+
+impl Agent {
+    pub(super) fn order(&mut self, job: Job, attempt: Option<u32>, now: Time) {
+        let revision = self.revision(&job.key);
+        // A host that a revision does not name (any more) keeps the attempt it is in; a number never falls.
+        let before = self.jobs.get(&job.key).and_then(|known| known.attempt);
+        let news = match gate(revision, job.revision) {
+            Gate::Take => true,
+            // The same revision again, with a proof that was not there before: the host was moved, or came late.
+            Gate::Known => attempt > before,
+            Gate::Older => false,
+        };
+        if !news || forgotten_at(&job) <= now {
+            return;
+        }
+        let known = KnownJob { attempt: attempt.max(before), job };
+        let key = known.job.key.clone();
+        self.step.writes.push(Write::Job(key.clone(), known.attempt));
+        self.open_lines(&known, now);
+        self.jobs.insert(key, known);
+    }
+
+    pub(super) fn open_lines(&mut self, known: &KnownJob, now: Time) {
+        let Some(attempt) = known.attempt else { return };
+        for (place, package) in (0u32..).zip(&known.job.packages) {
+            let id = LineId { job: known.job.key.clone(), place, package: package.id };
+            let line = self.lines.entry(id.clone()).or_insert_with(|| AgentLine::new(id, attempt, now));
+            line.offer_attempt(attempt, now);
+        }
+    }
+
+    /// Ends lines of cancelled jobs that have not begun. After every step, not only when the cancel comes: a line may be
+    /// unbegun again later, when its installer could not be started or a later attempt takes its turn.
+    pub(super) fn cancel(&mut self, now: Time) {
+        let cancelled = |line: &AgentLine| {
+            let known = self.jobs.get(&line.id.job);
+            line.is_unbegun() && known.is_some_and(|known| known.job.intent == Intent::Cancelled)
+        };
+        for id in self.ids(cancelled) {
+            self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
+        }
+    }
+
+    /// Ends lines that have not begun and for whose package (same cabinet and name) a later order is known.
+    pub(super) fn supersede(&mut self, now: Time) {
+        for id in self.ids(AgentLine::is_unbegun) {
+            if let Some(newer) = self.superseded_by(&id) {
+                let text = format!("job {newer} is newer and brings the same package");
+                self.end(&id, Outcome::with(State::Superseded, "", &text), now);
+            }
+        }
+    }
+
+    pub(super) fn superseded_by(&self, id: &LineId) -> Option<JobKey> {
+        let (ordered, label) = self.ordered(id)?;
+        self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer).find_map(
+            |other| {
+                let (later, theirs) = self.ordered(other)?;
+                let job = &self.jobs.get(&other.job)?.job;
+                let same = theirs.cabinet == label.cabinet && theirs.name == label.name;
+                let newer = (later, other.job.number) > (ordered, id.job.number);
+                (same && newer && job.intent == Intent::Open).then(|| other.job.clone())
+            },
+        )
+    }
+
+    pub(super) fn ordered(&self, id: &LineId) -> Option<(Time, &crate::ids::PackageLabel)> {
+        let known = self.jobs.get(&id.job)?;
+        let attempt = self.lines.get(id)?.attempt;
+        let round = known.job.rounds.iter().find(|round| round.attempt == attempt)?;
+        let package = known.job.packages.get(id.place as usize)?;
+        Some((round.ordered, &package.label))
+    }
+}
