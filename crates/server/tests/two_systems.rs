@@ -440,6 +440,11 @@ async fn a_job_of_2000_hosts_costs_as_many_statements_as_one_of_10() {
     let statements = || top.system.db.statements_written();
     top.system.db.write(ManyHosts(osaka.system.id)).await.unwrap();
     osaka.end().await;
+    // What the relay sent last may still be being written.
+    let mut seen = 0;
+    while std::mem::replace(&mut seen, statements()) != seen {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     let names: Vec<String> = (0..2000).map(|n| format!("bulk{n:04}")).collect();
     let mut costs = Vec::new();
     for count in [10, 2000, 10, 2000] {

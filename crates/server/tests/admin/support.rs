@@ -48,7 +48,9 @@ impl Top {
     }
 
     pub async fn restart(self) -> Top {
-        let Top { folder, .. } = self;
+        let Top { folder, _running: running, .. } = self;
+        // One folder, one server: it lets go of it first.
+        drop(running);
         Top::start(folder).await
     }
 
