@@ -4,6 +4,7 @@ use std::fs;
 
 use packhorse_e2e::system::{Kind, System};
 use packhorse_e2e::tree::is_installed;
+use packhorse_e2e::wait;
 use packhorse_e2e::world::{World, line};
 
 #[test]
@@ -95,9 +96,12 @@ fn a_line_that_is_cut_and_stalled_is_gone_on_with() {
     let before = line.down_bytes();
     line.cut_after(BYTES / 3);
     let job = world.install("editor", &["pc1"], &[]);
-    packhorse_e2e::wait::until("the line is cut", 30, || line.has_cut().then_some(()));
+    wait::until("the line is cut", 30, || line.has_cut().then_some(()));
+    // Down for good, until the relay has tried in vain.
+    let tried = || osaka.log_text().matches("the higher system does not answer").count();
+    let before_it_was_down = tried();
     line.refuse();
-    world.offline(&["osaka"]);
+    wait::until("the relay tries in vain", 20, || (tried() > before_it_was_down).then_some(()));
     line.pass();
     world.done(&job, 60);
     assert!(is_installed(source.path(), &pc.at("/opt/editor")));
