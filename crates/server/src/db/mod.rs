@@ -23,6 +23,7 @@ pub mod views;
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -153,7 +154,14 @@ impl Db {
         let counter = written.clone();
         thread::Builder::new()
             .name("db-writer".to_owned())
-            .spawn(move || write_all(&connection, receiver, &counter))
+            .spawn(move || {
+                let work = AssertUnwindSafe(|| write_all(&connection, receiver, &counter));
+                if std::panic::catch_unwind(work).is_err() {
+                    // A system that takes nothing in any more, and goes on answering, is worse than one that is started again.
+                    tracing::error!("the database's writer died: this process ends");
+                    std::process::abort();
+                }
+            })
             .map_err(DbError::internal)?;
         let readers = Arc::new(Readers {
             idle: Mutex::new(readers),
