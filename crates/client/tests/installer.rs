@@ -2,13 +2,13 @@
 //! three: the test, the agent, and the wrapper that the agent starts by the agent's own program.
 
 // Without a harness it is not taken for a test, in which unwrapping is allowed.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 // Used by the crate's own tests too, and not all of it here.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the unit tests, which use all of it")]
 #[path = "../src/tests/higher.rs"]
 mod higher;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the unit tests, which use all of it")]
 #[path = "../src/tests/system.rs"]
 mod system;
 

@@ -317,7 +317,7 @@ fn jittered(pause_micros: i64, jitter: u64) -> i64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init)]
+#[allow(clippy::single_range_in_vec_init, reason = "a set of one range is what is meant")]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 //! Whole outcomes at the crate's boundary: a package from a folder to a client's tree, and everything that may go wrong.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 mod build;
 mod fetch;
