@@ -10,7 +10,7 @@
 //! | `driver` | the one task that owns the machine: input → writes → effects |
 //! | `control` | the feed of orders, the outbox of reports |
 //! | `executor` | effects: probe, obtain (manifest and content, verified, into a staged tree), install, check, recover |
-//! //! | `files` | kind files: below the root only, switched in by rename |
+//! | `files` | kind files: below the root only, switched in by rename |
 //! | `deb` | kind deb: dpkg |
 //! | `installer` | a process that outlives the agent and leaves its end behind |
 //! | `local` | the user's socket |
