@@ -272,6 +272,8 @@ impl Store {
         if !db.has(id)? {
             return Err(StoreError::NotFound(*id));
         }
+        // A view that is kept for the next reader holds the bytes on the disk.
+        lock(&self.0.views).retain(|view| view.manifest().id() != *id);
         // Forget first, then unlink: after a kill in between, opening the store removes the files nobody knows.
         let pinned = self.pinned();
         let packs = match db.remove(id, &pinned) {
@@ -285,7 +287,6 @@ impl Store {
             }
             other => other?,
         };
-        lock(&self.0.views).retain(|view| view.manifest().id() != *id);
         self.unlink(id, &packs)
     }
 
