@@ -146,6 +146,11 @@ impl Fleet {
         self.client_at(site, name, FIRST_ADDED + self.added, token)
     }
 
+    /// kill -9 for the managing server, which is started again at once.
+    pub fn restart_server(&mut self) {
+        self.world.server.restart();
+    }
+
     /// A site's relay, which was killed, gets an empty disk, joins again under its name and runs.
     pub fn replace_relay(&mut self, site: &'static str) {
         let token = self.token(&["--relay", "--replace", site]);
