@@ -9,6 +9,7 @@
 //! | [`upper`] | a relay's own lower side |
 //! | [`copies`] | a relay takes in packages |
 //! | [`admin`] | what administrators may ask |
+//! | [`page`] | the live page that people look at |
 //! | [`presence`] | who is there |
 //! | [`authority`] | keys of the managing server |
 
@@ -21,6 +22,7 @@ pub mod error;
 pub mod folder;
 pub mod init;
 pub mod lower;
+pub mod page;
 pub mod presence;
 pub mod run;
 pub mod system;

@@ -10,26 +10,26 @@
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
 
-mod around;
+pub(crate) mod around;
 mod auth;
 mod cabinets;
 mod change;
-mod destinations;
+pub(crate) mod destinations;
 mod error;
-mod explain;
-mod format;
-mod groups;
+pub(crate) mod explain;
+pub(crate) mod format;
+pub(crate) mod groups;
 mod hosts;
-mod jobs;
+pub(crate) mod jobs;
 mod keep;
-mod lines;
+pub(crate) mod lines;
 mod make;
 mod packages;
 mod plan;
 mod plan_text;
 mod relays;
 mod request;
-mod sentence;
+pub(crate) mod sentence;
 mod tokens;
 mod uploads;
 mod verified;
@@ -52,7 +52,7 @@ use uploads::Uploads;
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What the handlers share.
-struct Admin {
+pub(crate) struct Admin {
     system: Arc<System>,
     uploads: Uploads,
     /// Registering a package and removing one have to see store and database in the same state.

@@ -418,10 +418,10 @@ pub struct JobRecord {
     pub asked: String,
 }
 
-const JOB_COLUMNS: &str =
+pub(super) const JOB_COLUMNS: &str =
     "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
 
-fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
+pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
         row: row.get(0)?,
         key: JobKey {

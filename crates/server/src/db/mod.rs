@@ -14,6 +14,7 @@ pub mod meta;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod page;
 pub mod rebuild;
 pub mod reports;
 mod schema;

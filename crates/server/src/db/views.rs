@@ -17,7 +17,7 @@ use super::lines::{self, LineRow};
 pub type Counts = BTreeMap<String, u64>;
 
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
-fn shown() -> String {
+pub(super) fn shown() -> String {
     format!(
         "CASE WHEN l.verdict IS NOT NULL AND l.state IN ({}) THEN l.verdict ELSE l.state END",
         lines::unbegun_words()
@@ -186,13 +186,18 @@ pub struct Scene {
     pub copies: HashSet<(HostRow, PackageId)>,
 }
 
-/// Loads what lines stand in, with two statements.
+/// Loads what lines stand in; the number of statements does not depend on how much there is.
 ///
 /// # Errors
 /// The database's.
 pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
-    let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
-    Ok(Scene { fleet: Fleet::load(connection)?, copies })
+    let fleet = Fleet::load(connection)?;
+    let mut copies: HashSet<(HostRow, PackageId)> =
+        copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
+    if let Some(own) = fleet.own() {
+        copies.extend(super::copies::own(connection)?.into_iter().map(|copy| (own.row, copy.package)));
+    }
+    Ok(Scene { fleet, copies })
 }
 
 /// The counters of all relays, as reported.
