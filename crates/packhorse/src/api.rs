@@ -230,9 +230,10 @@ impl Api {
         self.get(&format!("/admin/v1/explain?{}", query.join("&"))).await
     }
 
-    /// An address for a browser, on this system.
-    pub async fn page(&self) -> Result<PageGranted, LinkError> {
-        self.ask(Method::POST, "/admin/v1/page", Bytes::new(), TIMEOUT).await
+    /// An address for a browser, on this system, and how long that browser may look, in seconds.
+    pub async fn page(&self) -> Result<(String, u64), LinkError> {
+        let granted: PageGranted = self.ask(Method::POST, "/admin/v1/page", Bytes::new(), TIMEOUT).await?;
+        Ok((format!("{}{}", self.url().trim_end_matches('/'), granted.path), granted.looks_secs))
     }
 
     /// The relays.

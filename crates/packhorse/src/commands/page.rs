@@ -21,13 +21,11 @@ pub fn run(args: &PageArgs) -> Outcome {
     };
     small_runtime()?.block_on(async {
         patience::until_it_listens(api.url()).await;
-        let granted = api.page().await?;
-        say::line(&say::clean(&format!("{}{}", api.url().trim_end_matches('/'), granted.path)))?;
+        let (address, looks_secs) = api.page().await?;
+        say::line(&say::clean(&address))?;
         if say::is_terminal() {
-            say::note(&format!(
-                "opens once, within ten minutes; that browser may look for {} h",
-                granted.looks_secs / 3600
-            ));
+            let hours = looks_secs / 3600;
+            say::note(&format!("opens once, within ten minutes; that browser may look for {hours} h"));
         }
         Ok(())
     })

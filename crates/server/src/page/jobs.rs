@@ -82,6 +82,8 @@ struct Tally {
     going: u64,
     waiting: u64,
     bad: u64,
+    /// Hundredths of lines that wait: what their machines have taken in so far.
+    taken: u64,
 }
 
 impl Tally {
@@ -99,8 +101,14 @@ impl Tally {
     }
 
     fn bar(&self, label: String) -> Bar {
-        let shares = [("ok", self.well), ("go", self.going), ("bad", self.bad), ("wait", self.waiting)];
-        Bar::of(&shares, self.all(), label)
+        let taken = self.taken.min(self.waiting * 100);
+        let shares = [
+            ("ok", self.well * 100),
+            ("go", self.going * 100 + taken),
+            ("bad", self.bad * 100),
+            ("wait", self.waiting * 100 - taken),
+        ];
+        Bar::of(&shares, self.all() * 100, label)
     }
 }
 
@@ -147,6 +155,8 @@ impl<'a> Ways<'a, '_> {
             *counts.entry(spread.state.clone()).or_default() += spread.lines;
             tally.add(spread);
         }
+        let taken = self.taking.iter().filter(|((row, _, _), _)| *row == job.job.row);
+        tally.taken = taken.map(|(_, (_, percents))| percents).sum();
         let packages: Vec<JobPackageRecord> =
             job.packages.iter().map(|(package, _)| package.clone()).collect();
         let summary = shown::summary(&job.job, &packages, &counts, self.around.now);
@@ -218,20 +228,20 @@ impl<'a> Ways<'a, '_> {
         let direct = tallies.remove(&None);
         if let Some(own) = self.look.scene.fleet.own() {
             let machines = direct.map(|tally| self.machines(job, place, None, &own.name, tally));
-            hops.push((direct.is_some_and(ended), self.into_relay(own, package, bytes, machines)));
+            hops.push((direct.is_some_and(ended), self.way_in(own, package, bytes, machines)));
         } else if let Some(tally) = direct {
             let machines = self.machines(job, place, None, self.around.asked(), tally);
-            hops.push((ended(tally), self.to_machines(tally, machines)));
+            hops.push((ended(tally), self.way_out(tally, machines)));
         }
         for relay in relays.into_values() {
             let tally = tallies.get(&Some(relay.row)).copied();
             let machines = tally.map(|tally| self.machines(job, place, Some(relay.row), &relay.name, tally));
-            hops.push((tally.is_none_or(ended), self.into_relay(relay, package, bytes, machines)));
+            hops.push((tally.is_none_or(ended), self.way_in(relay, package, bytes, machines)));
         }
         hops
     }
 
-    fn into_relay(
+    fn way_in(
         &self,
         relay: &HostRecord,
         package: &JobPackageRecord,
@@ -254,7 +264,7 @@ impl<'a> Ways<'a, '_> {
     }
 
     /// Machines that call the managing server itself.
-    fn to_machines(&self, tally: Tally, machines: Machines) -> Hop {
+    fn way_out(&self, tally: Tally, machines: Machines) -> Hop {
         let from = self.around.asked().to_owned();
         let to = count(tally.all(), "machine");
         let dot = if ended(tally) { "ok" } else { "go" };
@@ -267,7 +277,7 @@ impl<'a> Ways<'a, '_> {
         place: u32,
         relay: Option<HostRow>,
         name: &str,
-        tally: Tally,
+        mut tally: Tally,
     ) -> Machines {
         let mut words = format!("{} of {}", tally.well, tally.all());
         if tally.bad > 0 {
@@ -275,6 +285,7 @@ impl<'a> Ways<'a, '_> {
         }
         if let Some((taking, percents)) = self.taking.get(&(job.job.row, place, relay)) {
             words += &format!(" · {taking} taking in, {} %", percents / (*taking).max(1));
+            tally.taken = *percents;
         }
         let label = format!("{name} to {}: {words}", count(tally.all(), "machine"));
         Machines { bar: tally.bar(label), words }

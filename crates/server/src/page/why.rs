@@ -98,7 +98,7 @@ fn waits(system: &System, around: &Around<'_>, code: Code, lines: &[&Busy<'_>]) 
     let by_itself = clear.starts_with("nothing to do");
     Some(Group {
         key: format!("{}-{}", job.id, code.as_str()),
-        class: if by_itself { "wait" } else { "act" },
+        class: if by_itself || in_time(code) { "wait" } else { "act" },
         count: lines.len() as u64,
         words: code.brief().to_owned(),
         what: what(first.job),
@@ -107,6 +107,16 @@ fn waits(system: &System, around: &Around<'_>, code: Code, lines: &[&Busy<'_>]) 
         clear: (!by_itself).then(|| clear.to_owned()),
         job: job.number,
     })
+}
+
+/// What waits so because somebody wanted it so: it goes on by itself, or when its user wants.
+fn in_time(code: Code) -> bool {
+    use Code::{
+        ChosenFor, HeldUntil, LineClosed, NotChosen, Postponed, Scheduled, SystemStart, SystemStop, Turn,
+    };
+    let wanted =
+        [ChosenFor, HeldUntil, LineClosed, NotChosen, Postponed, Scheduled, SystemStart, SystemStop, Turn];
+    wanted.contains(&code)
 }
 
 /// What a job does, in few words.

@@ -3,6 +3,7 @@
 
 mod jobs;
 mod packages;
+mod page;
 mod seeing;
 mod support;
 mod trust;
