@@ -23,6 +23,7 @@ mod deb;
 mod driver;
 mod error;
 mod executor;
+mod facts;
 mod files;
 mod installer;
 mod join;
