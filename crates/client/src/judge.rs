@@ -280,6 +280,7 @@ mod tests {
             until: Time(9),
             allow_downgrade: false,
             intent: Intent::Open,
+            terms: packhorse_domain::job::Terms::default(),
         };
         let job = sign(JOB_TYPE, &JobDoc::from(&job), &keys.relay).into();
         JobOrder { job, proofs: Vec::new(), ended: Vec::new(), copies: Vec::new() }

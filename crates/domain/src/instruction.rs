@@ -15,6 +15,10 @@ pub enum State {
     Registered,
     /// Planned; something has to happen first, and the reason says what.
     Waiting,
+    /// Shown to the client's user, who has not chosen.
+    Offered,
+    /// The user chose it.
+    Chosen,
     /// The host's own higher system, a relay, keeps the package.
     AtRelay,
     /// The host has the package, whole and verified.
@@ -27,34 +31,45 @@ pub enum State {
     Done,
     /// What is installed is this package, and its check holds.
     AlreadyInstalled,
+    /// The relay system keeps the package.
+    Transferred,
     /// A condition does not hold at the host.
     NotApplicable,
+    /// The user does not want it.
+    Rejected,
+    /// A newer job for the same package took its place before it began.
+    Superseded,
+    /// Not chosen by `--until`.
+    OfferEnded,
     /// It did not work.
     Failed,
     /// Cancelled before it began.
     Cancelled,
     /// Not begun by `--until`.
     Missed,
-    /// A newer job for the same package took its place before it began.
-    Superseded,
 }
 
 impl State {
     /// All states, for tables and tests.
-    pub const ALL: [State; 13] = [
+    pub const ALL: [State; 18] = [
         State::Registered,
         State::Waiting,
+        State::Offered,
+        State::Chosen,
         State::AtRelay,
         State::Delivered,
         State::Installing,
         State::Restarting,
         State::Done,
         State::AlreadyInstalled,
+        State::Transferred,
         State::NotApplicable,
+        State::Rejected,
+        State::Superseded,
+        State::OfferEnded,
         State::Failed,
         State::Cancelled,
         State::Missed,
-        State::Superseded,
     ];
 
     /// The word in JSON and in the database.
@@ -62,17 +77,22 @@ impl State {
         match self {
             State::Registered => "registered",
             State::Waiting => "waiting",
+            State::Offered => "offered",
+            State::Chosen => "chosen",
             State::AtRelay => "at_relay",
             State::Delivered => "delivered",
             State::Installing => "installing",
             State::Restarting => "restarting",
             State::Done => "done",
             State::AlreadyInstalled => "already_installed",
+            State::Transferred => "transferred",
             State::NotApplicable => "not_applicable",
+            State::Rejected => "rejected",
+            State::Superseded => "superseded",
+            State::OfferEnded => "offer_ended",
             State::Failed => "failed",
             State::Cancelled => "cancelled",
             State::Missed => "missed",
-            State::Superseded => "superseded",
         }
     }
 
@@ -93,7 +113,7 @@ impl State {
 
     /// "Ended well" as in design section 4.
     pub fn ended_well(self) -> bool {
-        matches!(self, State::Done | State::AlreadyInstalled | State::NotApplicable | State::Superseded)
+        self.is_end() && !matches!(self, State::Failed | State::Cancelled | State::Missed)
     }
 }
 
@@ -112,6 +132,10 @@ pub enum Event {
     ReachedRelay,
     /// The host says why it waits.
     Waits,
+    /// The host shows the offer to its user; also when the user takes a choice back.
+    Offered,
+    /// The user chose it; or the time came from which the offer is required.
+    Chosen,
     /// The host has the package.
     Delivered,
     /// INTENT is durable.
@@ -144,6 +168,8 @@ fn event_word(event: Event) -> &'static str {
         Event::Planned => "planned",
         Event::ReachedRelay => "reached relay",
         Event::Waits => "waits",
+        Event::Offered => "offered",
+        Event::Chosen => "chosen",
         Event::Delivered => "delivered",
         Event::Begun => "begun",
         Event::Ended(state) => state.as_str(),
@@ -156,16 +182,22 @@ fn event_word(event: Event) -> &'static str {
 /// # Errors
 /// The transition is not in it.
 pub fn next(state: State, event: Event) -> Result<State, Refused> {
-    use State::{AtRelay, Delivered, Installing, Registered, Restarting, Waiting};
+    use State::{AtRelay, Chosen, Delivered, Installing, Offered, Registered, Restarting, Waiting};
     Ok(match (state, event) {
         (Registered | Waiting, Event::Planned) => Waiting,
-        (Registered | Waiting | AtRelay, Event::ReachedRelay) => AtRelay,
+        (Registered | Waiting | Chosen | AtRelay, Event::ReachedRelay) => AtRelay,
         (Registered | Waiting, Event::Waits) => Waiting,
-        (AtRelay | Delivered, Event::Waits) => state,
+        (Offered | Chosen | AtRelay | Delivered, Event::Waits) => state,
+        // A user may choose, take it back before it has begun, and choose again.
+        (Registered | Waiting | Offered | Chosen | AtRelay | Delivered, Event::Offered) => Offered,
+        (Registered | Waiting | Offered | Chosen | AtRelay, Event::Chosen) => Chosen,
+        (Delivered, Event::Chosen) => Delivered,
+        // The copy at the relay says nothing of an offer that nobody has chosen, and that is all there is to say.
+        (Offered, Event::ReachedRelay) => Offered,
         // An installer that failed and may be tried again: the host waits with the package in hand.
         (Installing | Restarting, Event::Waits) => Delivered,
-        (Registered | Waiting | AtRelay | Delivered, Event::Delivered) => Delivered,
-        (Registered | Waiting | AtRelay | Delivered | Installing | Restarting, Event::Begun) => Installing,
+        (Registered | Waiting | Offered | Chosen | AtRelay | Delivered, Event::Delivered) => Delivered,
+        (from, Event::Begun) if !from.is_end() => Installing,
         (from, Event::Ended(to)) if !from.is_end() && to.is_end() => to,
         (from, Event::Retried) if from.is_end() => Waiting,
         (state, event) => return Err(Refused { state, event }),
@@ -181,6 +213,8 @@ pub enum Verdict {
     Missed,
     /// A newer job took its place.
     Superseded,
+    /// `--until` passed, and nobody had chosen it.
+    OfferEnded,
 }
 
 impl Verdict {
@@ -190,12 +224,13 @@ impl Verdict {
             Verdict::Cancelled => State::Cancelled,
             Verdict::Missed => State::Missed,
             Verdict::Superseded => State::Superseded,
+            Verdict::OfferEnded => State::OfferEnded,
         }
     }
 
     /// The verdict of an end's word.
     pub fn parse(word: &str) -> Option<Verdict> {
-        [Verdict::Cancelled, Verdict::Missed, Verdict::Superseded]
+        [Verdict::Cancelled, Verdict::Missed, Verdict::Superseded, Verdict::OfferEnded]
             .into_iter()
             .find(|v| v.end().as_str() == word)
     }
@@ -285,6 +320,8 @@ impl Line {
         }
         let event = match &report.event {
             LineEvent::Waits(_) => Event::Waits,
+            LineEvent::Offered => Event::Offered,
+            LineEvent::Chosen { .. } => Event::Chosen,
             LineEvent::Delivered => Event::Delivered,
             LineEvent::Begun => Event::Begun,
             LineEvent::Ended(outcome) => Event::Ended(outcome.end),
@@ -299,7 +336,7 @@ impl Line {
         match &report.event {
             LineEvent::Waits(reason) => self.reason = Some(reason.clone()),
             LineEvent::Ended(outcome) => self.outcome = Some(outcome.clone()),
-            LineEvent::Delivered | LineEvent::Begun => {}
+            LineEvent::Offered | LineEvent::Chosen { .. } | LineEvent::Delivered | LineEvent::Begun => {}
         }
         Applied::Changed
     }
@@ -360,6 +397,27 @@ mod tests {
                 assert_eq!(next(from, Event::Ended(to)).is_ok(), to.is_end());
             }
         }
+    }
+
+    #[test]
+    fn an_offer_goes_the_way_of_its_user() {
+        let run = Incarnation(1);
+        let chosen = || LineEvent::Chosen { by: "mia".into(), at: None };
+        let mut line = Line::new(1, Time(0));
+        for (no, event, state) in [
+            (1, LineEvent::Offered, State::Offered),
+            (2, chosen(), State::Chosen),
+            (3, LineEvent::Offered, State::Offered),
+            (4, chosen(), State::Chosen),
+            (5, LineEvent::Delivered, State::Delivered),
+            (6, LineEvent::Begun, State::Installing),
+            (7, ended(State::Done), State::Done),
+        ] {
+            assert_eq!(line.apply(run, no, Time(no as i64), &report(1, event)), Applied::Changed);
+            assert_eq!(line.shown(), state);
+        }
+        assert_eq!(next(State::Offered, Event::ReachedRelay), Ok(State::Offered));
+        assert!(next(State::Installing, Event::Offered).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ids::{HostId, JobKey, PackageId, PackageLabel};
+use crate::lease::Keep;
 use crate::merkle::{Hash, Slice};
 use crate::time::Time;
 
@@ -20,19 +21,28 @@ pub const CLAUSES_MAX: usize = 64;
 pub enum JobType {
     /// Distributed and installed by the higher system's will.
     Install,
+    /// Brought to relay systems, where it stops and waits.
+    Transfer,
+    /// Offered to the client's user, who chooses or rejects.
+    Offer,
 }
 
 impl JobType {
+    /// All types.
+    pub const ALL: [JobType; 3] = [JobType::Install, JobType::Transfer, JobType::Offer];
+
     /// The word in JSON and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             JobType::Install => "install",
+            JobType::Transfer => "transfer",
+            JobType::Offer => "offer",
         }
     }
 
     /// The type of a word.
     pub fn parse(word: &str) -> Option<JobType> {
-        (word == "install").then_some(JobType::Install)
+        JobType::ALL.into_iter().find(|job_type| job_type.as_str() == word)
     }
 }
 
@@ -41,9 +51,96 @@ impl JobType {
 pub enum Intent {
     /// It goes on.
     Open,
+    /// What has not begun waits until it goes on.
+    Suspended,
     /// What has not begun does not begin.
     Cancelled,
 }
+
+impl Intent {
+    /// The word in JSON, in the database and in what is signed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Intent::Open => "open",
+            Intent::Suspended => "suspended",
+            Intent::Cancelled => "cancelled",
+        }
+    }
+
+    /// The intent of a word.
+    pub fn parse(word: &str) -> Option<Intent> {
+        [Intent::Open, Intent::Suspended, Intent::Cancelled]
+            .into_iter()
+            .find(|intent| intent.as_str() == word)
+    }
+}
+
+/// Who of a client's users may choose from an offer. Root may always.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Choosers {
+    /// Who has a login session; where the host keeps no record of sessions, any local user.
+    #[default]
+    Active,
+    /// Members of a group of the host's operating system.
+    Group(String),
+    /// Any local user.
+    Any,
+}
+
+impl fmt::Display for Choosers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choosers::Active => f.write_str("active"),
+            Choosers::Group(name) => write!(f, "group:{name}"),
+            Choosers::Any => f.write_str("any"),
+        }
+    }
+}
+
+/// Longest name of an operating system's group, in bytes.
+pub const OS_GROUP_BYTES_MAX: usize = 64;
+
+impl Choosers {
+    /// The choosers of a word: `active`, `any`, `group:NAME`.
+    pub fn parse(word: &str) -> Option<Choosers> {
+        match (word, word.strip_prefix("group:")) {
+            ("active", _) => Some(Choosers::Active),
+            ("any", _) => Some(Choosers::Any),
+            (_, Some(name)) => {
+                let fits = (1..=OS_GROUP_BYTES_MAX).contains(&name.len())
+                    && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                fits.then(|| Choosers::Group(name.to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a job may say beyond who, what and when; all of it may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// `at` is what the clock shows, written as if in UTC: each host starts when its own clock, in its own zone, shows it.
+    pub host_time: bool,
+    /// Hosts that joined later are not taken in.
+    pub closed: Option<Time>,
+    /// How long relays keep the copies this job brings or finds (`--keep`): it wins over the package's own time.
+    pub keep: Option<Keep>,
+    /// The zone in which days end, by its name in the zone database; empty: UTC.
+    pub zone: String,
+    /// Offers: from then on it is an install for whoever has not chosen.
+    pub required_from: Option<Time>,
+    /// Offers: who may choose.
+    pub choosers: Choosers,
+    /// Installs: how often a user may put it off.
+    pub postpone: u32,
+}
+
+/// Most times an install may be put off.
+pub const POSTPONE_MAX: u32 = 1000;
+/// How far the clocks of the earliest zone are ahead of UTC, in seconds: before that no host's clock shows a time.
+pub const EARLIEST_ZONE_SECS: i64 = 14 * 3600;
+/// How far the clocks of the last zone are behind UTC, in seconds.
+pub const LAST_ZONE_SECS: i64 = 12 * 3600;
 
 /// One package of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +206,8 @@ pub struct Job {
     pub allow_downgrade: bool,
     /// Whether it goes on.
     pub intent: Intent,
+    /// What else it says.
+    pub terms: Terms,
 }
 
 /// Why a job is not one.
@@ -122,6 +221,8 @@ pub enum BadJob {
     Rounds(usize),
     /// `until` is not after `at` or the registration.
     Until,
+    /// Something that only another type of job may say.
+    Terms(&'static str),
     /// An issuer, epoch, number or revision of 0, or rounds that do not count up.
     Numbers,
 }
@@ -136,6 +237,7 @@ impl fmt::Display for BadJob {
                 "a job has 1 to {ROUNDS_MAX} rounds of 1 to {CLAUSES_MAX} destinations, this one {n}"
             ),
             BadJob::Until => f.write_str("the job's end is not after its start"),
+            BadJob::Terms(what) => write!(f, "{what}"),
             BadJob::Numbers => f.write_str("the job's numbers do not count up from 1"),
         }
     }
@@ -242,6 +344,7 @@ impl Job {
         if self.until <= self.at.unwrap_or(self.created) {
             return Err(BadJob::Until);
         }
+        self.validate_terms()?;
         let counted = self.rounds.iter().zip(1..).all(|(round, n)| round.attempt == n);
         if !counted
             || self.key.number == 0
@@ -254,9 +357,45 @@ impl Job {
         Ok(())
     }
 
-    /// When it starts.
+    fn validate_terms(&self) -> Result<(), BadJob> {
+        let (terms, offer) = (&self.terms, self.job_type == JobType::Offer);
+        let wrong = if !offer && terms.required_from.is_some() {
+            "only an offer is required from a time on"
+        } else if !offer && terms.choosers != Choosers::default() {
+            "only an offer has choosers"
+        } else if self.job_type != JobType::Install && terms.postpone > 0 {
+            "only an install can be put off"
+        } else if terms.postpone > POSTPONE_MAX {
+            "an install can be put off at most 1000 times"
+        } else if self.job_type == JobType::Transfer && (self.allow_downgrade || terms.host_time) {
+            "a transfer installs nothing: it knows neither downgrades nor the time of hosts"
+        } else if terms.required_from.is_some_and(|from| from >= self.until || from <= self.starts()) {
+            "the time from which an offer is required is not between its start and its end"
+        } else if terms.host_time && self.at.is_none() {
+            "the time of hosts needs a time"
+        } else if terms.zone.len() > 64 {
+            "the zone's name is too long"
+        } else {
+            return Ok(());
+        };
+        Err(BadJob::Terms(wrong))
+    }
+
+    /// When it starts; in the time of hosts: when the clock of the earliest zone shows it.
     pub fn starts(&self) -> Time {
-        self.at.unwrap_or(self.created)
+        match self.at {
+            Some(at) if self.terms.host_time => at.plus_secs(-EARLIEST_ZONE_SECS).max(self.created),
+            Some(at) => at,
+            None => self.created,
+        }
+    }
+
+    /// When it starts at a host whose clock is `ahead_secs` ahead of UTC at that time.
+    pub fn starts_at_host(&self, ahead_secs: i64) -> Time {
+        match self.at {
+            Some(at) if self.terms.host_time => at.plus_secs(-ahead_secs).max(self.created),
+            _ => self.starts(),
+        }
     }
 
     /// The newest round that names the host of `place`: by a clause that speaks of where it stands, or by one of `proofs`.
@@ -317,6 +456,7 @@ pub(crate) mod tests {
             until: Time(0).plus_days(VALID_DAYS),
             allow_downgrade: false,
             intent: Intent::Open,
+            terms: Terms::default(),
         }
     }
 
@@ -373,6 +513,51 @@ pub(crate) mod tests {
         assert_eq!(bad(|j| j.at = Some(j.until)), BadJob::Until);
         assert_eq!(bad(|j| j.rounds[0].attempt = 2), BadJob::Numbers);
         assert_eq!(bad(|j| j.revision = 0), BadJob::Numbers);
+    }
+
+    #[test]
+    fn terms_belong_to_their_type() {
+        let good = job(1, vec![Clause::All { relays: false }]);
+        let judged = |job_type, change: fn(&mut Job)| {
+            let mut job = Job { job_type, ..good.clone() };
+            change(&mut job);
+            job.validate().is_ok()
+        };
+        for (change, fits) in [
+            ((|j| j.terms.required_from = Some(Time(9))) as fn(&mut Job), [false, false, true]),
+            (|j| j.terms.choosers = Choosers::Any, [false, false, true]),
+            (|j| j.terms.postpone = 3, [true, false, false]),
+            (|j| j.allow_downgrade = true, [true, false, true]),
+            (|j| (j.at, j.terms.host_time) = (Some(Time(5)), true), [true, false, true]),
+            (|j| j.terms.keep = Some(Keep::Days(3)), [true, true, true]),
+        ] {
+            assert_eq!(JobType::ALL.map(|job_type| judged(job_type, change)), fits);
+        }
+        assert!(!judged(JobType::Offer, |j| j.terms.required_from = Some(j.until)));
+        assert!(!judged(JobType::Install, |j| j.terms.postpone = POSTPONE_MAX + 1));
+        assert!(!judged(JobType::Install, |j| j.terms.host_time = true));
+    }
+
+    #[test]
+    fn the_time_of_hosts_begins_in_the_earliest_zone() {
+        let mut job = job(1, vec![Clause::All { relays: false }]);
+        let at = Time(0).plus_days(2);
+        job.at = Some(at);
+        assert_eq!((job.starts(), job.starts_at_host(3600)), (at, at));
+        job.terms.host_time = true;
+        assert_eq!(job.starts(), at.plus_secs(-14 * 3600));
+        assert_eq!(job.starts_at_host(9 * 3600), at.plus_secs(-9 * 3600));
+        assert_eq!(job.starts_at_host(-5 * 3600), at.plus_secs(5 * 3600));
+    }
+
+    #[test]
+    fn choosers_are_read_as_they_are_written() {
+        for word in ["active", "any", "group:sales"] {
+            assert_eq!(Choosers::parse(word).unwrap().to_string(), word);
+        }
+        for word in ["", "group:", "all", "group:a b"] {
+            assert_eq!(Choosers::parse(word), None);
+        }
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub enum Due {
 
 /// Whether and when a relay takes in the packages of `job`, of which `open_lines` lines at or below it have not ended.
 pub fn copy_due(job: &Job, open_lines: u64, now: Time) -> Due {
-    if job.intent == Intent::Cancelled || open_lines == 0 || now >= job.until {
+    if job.intent != Intent::Open || open_lines == 0 || now >= job.until {
         Due::Never
     } else if job.starts() > now {
         Due::At(job.starts())

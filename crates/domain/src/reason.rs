@@ -36,13 +36,37 @@ pub enum Code {
     InstallerRetry,
     /// The installer runs.
     Installing,
+    /// The job is suspended.
+    Suspended,
+    /// Transfers to or through the relay are suspended.
+    RelaySuspended,
+    /// The relay's store has no room for the package.
+    NoRoom,
+    /// The user has not chosen yet.
+    NotChosen,
+    /// The user chose it for a later time.
+    ChosenFor,
+    /// The user put it off.
+    Postponed,
+    /// The package is there and is to be installed at a later time.
+    HeldUntil,
+    /// The package is there and is to be installed when the system starts.
+    SystemStart,
+    /// The package is there and is to be installed when the system stops.
+    SystemStop,
+    /// The host belongs to the group only by a statement that has not come.
+    NoMembership,
+    /// The line to the higher system carries nothing at this hour.
+    LineClosed,
+    /// The host has not been heard for a very long time.
+    Silent,
     /// Two machines answer under this name; both are held.
     Twins,
 }
 
 impl Code {
     /// All codes, for tables and tests.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 27] = [
         Code::Scheduled,
         Code::RelayOff,
         Code::HostOff,
@@ -57,6 +81,18 @@ impl Code {
         Code::Turn,
         Code::InstallerRetry,
         Code::Installing,
+        Code::Suspended,
+        Code::RelaySuspended,
+        Code::NoRoom,
+        Code::NotChosen,
+        Code::ChosenFor,
+        Code::Postponed,
+        Code::HeldUntil,
+        Code::SystemStart,
+        Code::SystemStop,
+        Code::NoMembership,
+        Code::LineClosed,
+        Code::Silent,
         Code::Twins,
     ];
 
@@ -77,6 +113,18 @@ impl Code {
             Code::Turn => "turn",
             Code::InstallerRetry => "installer_retry",
             Code::Installing => "installing",
+            Code::Suspended => "suspended",
+            Code::RelaySuspended => "relay_suspended",
+            Code::NoRoom => "no_room",
+            Code::NotChosen => "not_chosen",
+            Code::ChosenFor => "chosen_for",
+            Code::Postponed => "postponed",
+            Code::HeldUntil => "held_until",
+            Code::SystemStart => "system_start",
+            Code::SystemStop => "system_stop",
+            Code::NoMembership => "no_membership",
+            Code::LineClosed => "line_closed",
+            Code::Silent => "silent",
             Code::Twins => "twins",
         }
     }
@@ -103,6 +151,18 @@ impl Code {
             Code::Turn => "waiting their turn",
             Code::InstallerRetry => "trying again",
             Code::Installing => "installing",
+            Code::Suspended => "suspended",
+            Code::RelaySuspended => "behind a suspended relay",
+            Code::NoRoom => "no room at the relay",
+            Code::NotChosen => "not chosen yet",
+            Code::ChosenFor => "chosen for later",
+            Code::Postponed => "put off by the user",
+            Code::HeldUntil => "held for its time",
+            Code::SystemStart => "at the next start",
+            Code::SystemStop => "at the next stop",
+            Code::NoMembership => "membership not proven",
+            Code::LineClosed => "outside the hours of its line",
+            Code::Silent => "silent",
             Code::Twins => "held as twins",
         }
     }

@@ -70,8 +70,12 @@ pub struct Outcome {
     pub text: String,
     /// The end of the installer's output.
     pub tail: String,
+    /// The user who chose or rejected it, if one did.
+    pub by: Option<String>,
 }
 
+/// Longest name of a user in a report, in bytes.
+pub const USER_BYTES_MAX: usize = 64;
 /// Most bytes of an installer's output that travel in a result.
 pub const TAIL_BYTES_MAX: usize = 4096;
 
@@ -85,6 +89,7 @@ impl Outcome {
             exit_code: None,
             text: String::new(),
             tail: String::new(),
+            by: None,
         }
     }
 
@@ -104,6 +109,15 @@ impl Outcome {
 pub enum LineEvent {
     /// It waits, for this reason.
     Waits(Reason),
+    /// The offer is shown to the client's user; again when a choice is taken back.
+    Offered,
+    /// The user chose it.
+    Chosen {
+        /// Who; `required` when the time came from which the offer is required.
+        by: String,
+        /// For when; `None`: now.
+        at: Option<Time>,
+    },
     /// The package is there, whole and verified.
     Delivered,
     /// INTENT is durable.
@@ -160,6 +174,15 @@ pub enum Body {
     Copy(CopyReport),
     /// A relay's counters.
     Traffic(Traffic),
+    /// The sender has taken in a control order or a delegation in this revision.
+    Applied {
+        /// `control` or `delegation`.
+        what: String,
+        /// The revision.
+        revision: u64,
+    },
+    /// The public key with which a relay would sign jobs of its own.
+    JobKey([u8; 32]),
     /// Something was refused that an administrator should know of.
     Alarm {
         /// A short word: `bad_signature`, `not_below`, …

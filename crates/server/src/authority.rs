@@ -4,7 +4,10 @@ use packhorse_domain::job::{Job, Place};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, SigningKey, to_cbor};
 use packhorse_wire::pki::{Ca, CertIdentity, HOST_LIFETIME, Issued, Role, Usage};
-use packhorse_wire::signed::{JOB_TYPE, JobDoc, PLACE_TYPE, PlaceDoc, TRUST_TYPE, TrustDoc};
+use packhorse_wire::signed::{
+    CONTROL_TYPE, ControlDoc, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, PLACE_TYPE, PlaceDoc,
+    TRUST_TYPE, TrustDoc,
+};
 
 use crate::error::ServerError;
 use crate::folder::Folder;
@@ -94,6 +97,22 @@ impl Authority {
     /// The encoder's or the crypto library's.
     pub fn sign_job(&self, job: &Job) -> Result<Vec<u8>, ServerError> {
         self.sign(JOB_TYPE, to_cbor(&JobDoc::from(job))?, &self.job_key)
+    }
+
+    /// Signs what is set at a relay.
+    ///
+    /// # Errors
+    /// The encoder's or the crypto library's.
+    pub fn sign_control(&self, doc: &ControlDoc) -> Result<Vec<u8>, ServerError> {
+        self.sign(CONTROL_TYPE, to_cbor(doc)?, &self.job_key)
+    }
+
+    /// Signs a delegation.
+    ///
+    /// # Errors
+    /// The encoder's or the crypto library's.
+    pub fn sign_delegation(&self, doc: &DelegationDoc) -> Result<Vec<u8>, ServerError> {
+        self.sign(DELEGATION_TYPE, to_cbor(doc)?, &self.job_key)
     }
 
     /// Signs a trust document, if the root key is here.

@@ -202,6 +202,7 @@ impl Running {
         let listener =
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
+        system.reload_control().await?;
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 

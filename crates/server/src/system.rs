@@ -10,13 +10,15 @@ use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
+use packhorse_wire::bytes::Fixed;
+use packhorse_wire::signed::ControlDoc;
 use packhorse_wire::trust::{Delegations, Trust};
 use tokio::sync::{Notify, watch};
 
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::db::hosts::{Fleet, HostRow};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, control};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::presence::PresenceBook;
@@ -80,6 +82,7 @@ pub struct System {
     pub tls: packhorse_wire::net::ServerTls,
     trust: RwLock<Arc<Trust>>,
     delegations: RwLock<Arc<Delegations>>,
+    control: RwLock<Arc<ControlDoc>>,
     server_life: AtomicU64,
     ready: AtomicBool,
     directory: RwLock<Arc<HashMap<HostId, Listed>>>,
@@ -147,6 +150,7 @@ impl System {
             tls: parts.tls,
             trust: RwLock::new(Arc::new(parts.trust)),
             delegations: RwLock::new(Arc::new(Delegations::default())),
+            control: RwLock::new(Arc::new(ControlDoc::new(Fixed(parts.id.0)))),
             server_life: AtomicU64::new(life),
             ready: AtomicBool::new(parts.ready),
             directory: RwLock::new(Arc::new(HashMap::new())),
@@ -192,6 +196,25 @@ impl System {
         let mut all = (**slot).clone();
         all.take(doc);
         *slot = Arc::new(all);
+    }
+
+    /// What the managing server set at this relay.
+    pub fn control(&self) -> Arc<ControlDoc> {
+        self.control.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads what is set at this relay: at its start, and after something else was set.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn reload_control(&self) -> Result<(), DbError> {
+        let Some(envelope) = self.db.read(control::own).await? else { return Ok(()) };
+        match self.trust().control(&envelope) {
+            Ok(doc) => *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doc),
+            // Verified when it came: a key that was revoked since leaves what is set as it is.
+            Err(error) => tracing::warn!(%error, "what is set at this relay cannot be read"),
+        }
+        Ok(())
     }
 
     /// The managing server's life as known here; 0: not heard yet.

@@ -160,6 +160,7 @@ fn job_with(number: u64, clause: Clause) -> Job {
         until: now().plus_days(90),
         allow_downgrade: false,
         intent: Intent::Open,
+        terms: packhorse_domain::job::Terms::default(),
     }
 }
 
@@ -232,6 +233,7 @@ fn done(host: HostId, job: &Job, no: u64) -> ReportMsg {
         exit_code: None,
         text: String::new(),
         tail: String::new(),
+        by: None,
     };
     let body = BodyMsg::Line {
         job: KeyDoc::from(&job.key),

@@ -261,7 +261,7 @@ pub struct Registered {
 /// A job to make or to plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewJob {
-    /// `install`.
+    /// `install`, `transfer`, `offer`.
     pub job_type: String,
     /// `cabinet/name@version:generation`, with parts left out.
     pub packages: Vec<String>,
@@ -273,6 +273,29 @@ pub struct NewJob {
     pub until: Option<String>,
     /// Whether versions may go down.
     pub allow_downgrade: bool,
+    /// What else is wanted.
+    #[serde(default)]
+    pub terms: NewTerms,
+}
+
+/// What may be said of a job beyond who, what and when.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewTerms {
+    /// `at` is in the time of each host: its offset is not looked at.
+    pub host_time: bool,
+    /// How long relays keep copies: `30d`, or a day `2026-12-03`.
+    pub keep: Option<String>,
+    /// Offers: required from then on, RFC 3339.
+    pub required_from: Option<String>,
+    /// Offers: `active`, `any`, `group:NAME`.
+    pub choosers: Option<String>,
+    /// Installs: how often a user may put it off.
+    pub postpone: u32,
+    /// Transfers: the destinations are hosts, and their relays are meant (`--for`).
+    pub for_hosts: bool,
+    /// Installs: when the packages are brought to the relays, RFC 3339; makes a transfer too.
+    pub stage_at: Option<String>,
 }
 
 /// A job that was made or changed.
@@ -301,7 +324,7 @@ pub struct JobSummary {
     /// `install`.
     #[serde(rename = "type")]
     pub job_type: String,
-    /// `scheduled`, `running`, `ended`.
+    /// `scheduled`, `running`, `suspended`, `ended`.
     pub state: String,
     /// Packages.
     pub packages: Vec<String>,

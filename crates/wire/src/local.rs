@@ -14,6 +14,27 @@ pub enum LocalRequest {
     Status,
     /// Ask the higher system now.
     Sync,
+    /// What may I choose, and what may I put off?
+    Offers,
+    /// I want it: now, or at that time. Also changes the time of a choice that has not begun.
+    Choose {
+        /// Which offer: the id that `Offers` answered.
+        offer: String,
+        /// When, RFC 3339; `None`: now.
+        at: Option<String>,
+    },
+    /// I do not want it; or, of something chosen that has not begun, not any more: then it is only offered again.
+    Reject {
+        /// Which offer.
+        offer: String,
+        /// Take a choice back instead of rejecting the offer.
+        withdraw: bool,
+    },
+    /// Not now: an install that allows it.
+    Postpone {
+        /// Which, as in `Offers`.
+        offer: String,
+    },
 }
 
 /// The agent's answer.
@@ -29,6 +50,10 @@ pub enum LocalResponse {
         /// Why not, if it did not answer.
         error: Option<String>,
     },
+    /// To `Offers`.
+    Offers(Vec<LocalOffer>),
+    /// To `Choose`, `Reject` and `Postpone`: how it stands now.
+    Changed(Box<LocalOffer>),
     /// Not done.
     Refused {
         /// Why.
@@ -83,4 +108,45 @@ pub struct LocalLine {
     pub reason: Option<String>,
     /// How much of the package is there.
     pub percent: Option<u8>,
+}
+
+/// Something the user may decide on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalOffer {
+    /// Names it in a request.
+    pub id: String,
+    /// `server/3`.
+    pub job: String,
+    /// `offer`, or `install` for what may be put off.
+    pub kind: String,
+    /// `cabinet/name@version:generation`.
+    pub package: String,
+    /// The name alone.
+    pub name: String,
+    /// The version alone.
+    pub version: String,
+    /// What it is, in the packager's words; empty until the manifest is known.
+    pub summary: String,
+    /// Size of its content, bytes.
+    pub size_bytes: u64,
+    /// Bytes that would have to come, given what is here.
+    pub missing_bytes: Option<u64>,
+    /// The system it would come from.
+    pub from: String,
+    /// About how long that takes, in seconds, by the measured rate; `None`: nothing measured yet.
+    pub takes_secs: Option<u64>,
+    /// `offered`, `chosen`, `rejected`, or the state's word once it goes on.
+    pub state: String,
+    /// Chosen for then, RFC 3339.
+    pub chosen_for: Option<String>,
+    /// Until when it may be chosen, or put off; RFC 3339.
+    pub until: String,
+    /// From when it is installed without being chosen, RFC 3339.
+    pub required_from: Option<String>,
+    /// How often it may still be put off.
+    pub postpones_left: u32,
+    /// Why it waits, as one sentence.
+    pub reason: Option<String>,
+    /// Whether the user who asks may decide; why not, otherwise, stands in `reason`.
+    pub may_choose: bool,
 }

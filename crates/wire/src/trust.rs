@@ -12,8 +12,8 @@ use thiserror::Error;
 use crate::bytes::Fixed;
 use crate::envelope::{CborError, Envelope, EnvelopeError, KeyId, PublicKey, from_cbor_limited};
 use crate::signed::{
-    BadPayload, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, KeySet, PLACE_TYPE, PlaceDoc, TRUST_TYPE,
-    TrustDoc, root_pin,
+    BadPayload, CONTROL_TYPE, ControlDoc, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, KeySet,
+    PLACE_TYPE, PlaceDoc, TRUST_TYPE, TrustDoc, root_pin,
 };
 
 /// Limits of what is signed, in bytes.
@@ -26,6 +26,8 @@ impl Limits {
     pub const PLACE_BYTES: usize = 64 << 10;
     /// A trust document.
     pub const TRUST_BYTES: usize = 4 << 20;
+    /// A control order.
+    pub const CONTROL_BYTES: usize = 1 << 20;
     /// A delegation.
     pub const DELEGATION_BYTES: usize = 1 << 20;
 }
@@ -196,6 +198,17 @@ impl Trust {
             self.by_job_keys("the delegation", DELEGATION_TYPE, envelope, Limits::DELEGATION_BYTES)?;
         let doc: DelegationDoc = from_cbor_limited(&payload, Limits::DELEGATION_BYTES)?;
         crate::signed::check_delegation_version(&doc)?;
+        Ok(doc)
+    }
+
+    /// What the managing server set at a relay.
+    ///
+    /// # Errors
+    /// Why it is not trusted.
+    pub fn control(&self, envelope: &[u8]) -> Result<ControlDoc, Distrust> {
+        let payload = self.by_job_keys("the control order", CONTROL_TYPE, envelope, Limits::CONTROL_BYTES)?;
+        let doc: ControlDoc = from_cbor_limited(&payload, Limits::CONTROL_BYTES)?;
+        doc.validate()?;
         Ok(doc)
     }
 

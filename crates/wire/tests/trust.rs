@@ -71,6 +71,7 @@ fn job(issuer: &str) -> Job {
         until: Time(0).plus_days(90),
         allow_downgrade: false,
         intent: Intent::Open,
+        terms: packhorse_domain::job::Terms::default(),
     }
 }
 

@@ -114,7 +114,7 @@ impl Driver {
                 }
             }
             // For relays.
-            Order::Below(_) => {}
+            Order::Below(_) | Order::Control(_) => {}
         }
         Ok(())
     }

@@ -137,6 +137,10 @@ impl Asked {
                     _ => refused("the agent is shutting down"),
                 }
             }
+            LocalRequest::Offers => LocalResponse::Offers(Vec::new()),
+            LocalRequest::Choose { .. } | LocalRequest::Reject { .. } | LocalRequest::Postpone { .. } => {
+                refused("there is no such offer")
+            }
             LocalRequest::Sync => {
                 self.wake.notify_one();
                 let (answer, answered) = oneshot::channel();

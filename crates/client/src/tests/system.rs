@@ -195,6 +195,7 @@ impl System {
             until: created.plus_days(90),
             allow_downgrade: false,
             intent: Intent::Open,
+            terms: packhorse_domain::job::Terms::default(),
         }
     }
 

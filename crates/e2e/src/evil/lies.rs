@@ -58,6 +58,7 @@ fn outcome() -> OutcomeMsg {
         exit_code: None,
         text: "it is there, believe me".to_owned(),
         tail: String::new(),
+        by: None,
     }
 }
 

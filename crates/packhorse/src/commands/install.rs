@@ -52,6 +52,7 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
         at: written(at),
         until: written(until),
         allow_downgrade: args.allow_downgrade,
+        terms: packhorse_wire::admin::NewTerms::default(),
     })
 }
 

@@ -72,7 +72,7 @@ impl Judge {
             Order::Delegation(envelope) => {
                 self.trust.delegation(&envelope).map(|doc| self.delegations.take(doc))
             }
-            Order::Below(_) | Order::Receipts(_) => Ok(()),
+            Order::Below(_) | Order::Control(_) | Order::Receipts(_) => Ok(()),
         };
         match outcome {
             Ok(()) => Verdict::Nothing,

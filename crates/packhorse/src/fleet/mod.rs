@@ -67,6 +67,7 @@ async fn exercise(args: &FleetArgs, api: &Api) -> Outcome {
         at: None,
         until: None,
         allow_downgrade: true,
+        terms: Default::default(),
     };
     let asked = Instant::now();
     let made = api.new_job(&job).await?;

@@ -123,6 +123,7 @@ fn state(job: &JobRecord, counts: &Counts, now: Time) -> &'static str {
     match (all_ended, counts.is_empty()) {
         (true, false) => "ended",
         (true, true) if closed => "ended",
+        _ if job.intent == "suspended" => "suspended",
         _ if job.starts > now => "scheduled",
         _ => "running",
     }

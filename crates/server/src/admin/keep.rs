@@ -4,9 +4,40 @@ use jiff::ToSpan;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use packhorse_content::manifest::Keep;
+use packhorse_domain::lease;
 use packhorse_domain::time::Time;
 
 use crate::authority::timestamp;
+use crate::db::DbError;
+
+/// Reads a job's `--keep`: `30d`, or a day that is not over.
+///
+/// # Errors
+/// It is neither.
+pub fn read(text: &str, now: Time) -> Result<lease::Keep, DbError> {
+    let shown: String = text.chars().take(40).collect();
+    let hint = Some("--keep 30d, or a day: --keep 2026-12-31");
+    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+        if days > lease::KEEP_DAYS_MAX {
+            let message = format!("--keep {shown}: at most {}d are possible", lease::KEEP_DAYS_MAX);
+            return Err(DbError::refused("limit", message, hint));
+        }
+        return Ok(lease::Keep::Days(days));
+    }
+    let date: Date = text
+        .parse()
+        .map_err(|_| DbError::refused("bad_request", format!("--keep {shown:?} is no keeping time"), hint))?;
+    let until = end_of(date, TimeZone::system());
+    if until <= now {
+        return Err(DbError::refused("past", format!("--keep {shown}: that day is over"), hint));
+    }
+    Ok(lease::Keep::Until(until))
+}
+
+/// The name of this system's zone, for those who end days in it; empty where it has none.
+pub fn zone_name() -> String {
+    TimeZone::system().iana_name().filter(|name| *name != "UTC").unwrap_or_default().to_owned()
+}
 
 /// Until when relays promise to keep a package that is registered at `registered`: days count from there.
 pub fn keep_until(keep: Keep, registered: Time) -> Time {

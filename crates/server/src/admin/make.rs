@@ -58,6 +58,7 @@ impl Command for MakeJob {
             until: self.wish.until,
             allow_downgrade: self.wish.allow_downgrade,
             intent: Intent::Open,
+            terms: self.wish.terms.clone(),
         };
         let proofs =
             prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();

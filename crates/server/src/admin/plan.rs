@@ -101,6 +101,7 @@ fn job(wish: &Wish, resolved: &Resolved) -> Result<(Job, Vec<Proof>), DbError> {
         until: wish.until,
         allow_downgrade: wish.allow_downgrade,
         intent: Intent::Open,
+        terms: wish.terms.clone(),
     };
     job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
     let proofs = prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();

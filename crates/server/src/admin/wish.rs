@@ -1,13 +1,14 @@
 //! What is wanted of a job, read and checked: the same for a job that is made and for its plan.
 
 use packhorse_domain::ids::PackageQuery;
-use packhorse_domain::job::{JobType, PACKAGES_MAX, VALID_DAYS};
+use packhorse_domain::job::{Choosers, JobType, PACKAGES_MAX, POSTPONE_MAX, Terms, VALID_DAYS};
 use packhorse_domain::time::Time;
-use packhorse_wire::admin::NewJob;
+use packhorse_wire::admin::{NewJob, NewTerms};
 use rusqlite::Connection;
 
 use super::destinations::{self, Destinations};
 use super::format::{parse_time, rfc3339};
+use super::keep;
 use crate::db::DbError;
 use crate::db::hosts::Fleet;
 use crate::db::packages::{self, PackageRecord};
@@ -27,6 +28,8 @@ pub struct Wish {
     pub until: Time,
     /// Whether versions may go down.
     pub allow_downgrade: bool,
+    /// What else is wanted.
+    pub terms: Terms,
     /// When it was wished.
     pub now: Time,
 }
@@ -55,6 +58,7 @@ impl Wish {
             at,
             until,
             allow_downgrade: new.allow_downgrade,
+            terms: terms(&new.terms, now)?,
             now,
         })
     }
@@ -79,13 +83,48 @@ impl Wish {
 }
 
 fn job_type(word: &str) -> Result<JobType, DbError> {
-    JobType::parse(word).ok_or_else(|| {
+    // Transfers and offers are opened when what executes them is there.
+    JobType::parse(word).filter(|job_type| *job_type == JobType::Install).ok_or_else(|| {
         let shown: String = word.chars().take(32).collect();
         DbError::refused(
-            "not_yet",
-            format!("jobs of type {shown:?} are not known here"),
-            Some("packhorse install"),
+            "bad_request",
+            format!("jobs of type {shown:?} are not known"),
+            Some("packhorse install, transfer or offer"),
         )
+    })
+}
+
+/// Which terms go with which type is judged by [`packhorse_domain::job::Job::validate`].
+fn terms(new: &NewTerms, now: Time) -> Result<Terms, DbError> {
+    let required_from =
+        new.required_from.as_ref().map(|text| parse_time("--required-from", text)).transpose()?;
+    if let Some(from) = required_from.filter(|from| *from <= now) {
+        let message =
+            format!("--required-from is in the past: {}; it is {} now", rfc3339(from), rfc3339(now));
+        let hint = "give a later time; packhorse install is what everybody must have at once";
+        return Err(DbError::refused("past", message, Some(hint)));
+    }
+    if new.postpone > POSTPONE_MAX {
+        let message = format!("--postpone {}: at most {POSTPONE_MAX} are possible", new.postpone);
+        return Err(DbError::refused("limit", message, None));
+    }
+    let choosers = match &new.choosers {
+        None => Choosers::default(),
+        Some(word) => Choosers::parse(word).ok_or_else(|| {
+            let shown: String = word.chars().take(80).collect();
+            let message = format!("--choosers {shown:?} is not known");
+            DbError::refused("bad_request", message, Some("--choosers active, any, or group:NAME"))
+        })?,
+    };
+    let keep = new.keep.as_ref().map(|text| keep::read(text, now)).transpose()?;
+    Ok(Terms {
+        host_time: new.host_time,
+        closed: None,
+        keep,
+        zone: keep::zone_name(),
+        required_from,
+        choosers,
+        postpone: new.postpone,
     })
 }
 

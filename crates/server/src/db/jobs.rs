@@ -125,10 +125,6 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
                  intent = excluded.intent, grows = excluded.grows
                RETURNING row";
-    let intent = match job.intent {
-        Intent::Open => "open",
-        Intent::Cancelled => "cancelled",
-    };
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
             job.key.issuer,
@@ -140,7 +136,7 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             job.created.0,
             job.starts().0,
             job.until.0,
-            intent,
+            job.intent.as_str(),
             incoming.asked,
             grows
         ],
@@ -518,6 +514,7 @@ mod tests {
             until: Time(9),
             allow_downgrade: false,
             intent: Intent::Open,
+            terms: packhorse_domain::job::Terms::default(),
         };
         for capability in [vec![1], vec![2]] {
             let incoming = Incoming {

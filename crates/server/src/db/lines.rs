@@ -217,14 +217,18 @@ pub fn supersede(tx: &Connection, newer: JobRow, now: Time) -> Result<u64, DbErr
     Ok(tx.prepare_cached(&sql)?.execute(params![newer, now.0, change])? as u64)
 }
 
-/// The verdict over all lines whose job's end has come; answers how many.
+/// The verdict over all lines whose job's end has come: an offer that nobody chose has ended, anything else was missed.
+/// Answers how many.
 ///
 /// # Errors
 /// The database's.
 pub fn miss(tx: &Connection, now: Time) -> Result<u64, DbError> {
     let change = meta::next(tx, "change")?;
     let sql = format!(
-        "UPDATE lines SET verdict = 'missed', verdict_at = ?1, change = ?2
+        "UPDATE lines SET verdict_at = ?1, change = ?2,
+           verdict = CASE WHEN state IN ('registered', 'waiting', 'offered')
+                           AND (SELECT job_type FROM jobs WHERE row = lines.job) = 'offer'
+                     THEN 'offer_ended' ELSE 'missed' END
          WHERE verdict IS NULL AND state IN ({}) AND job IN (SELECT row FROM jobs WHERE until <= ?1)",
         unbegun_words()
     );

@@ -9,13 +9,14 @@ use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Body, Receipt};
 use packhorse_domain::time::Time;
 use packhorse_wire::messages::{BelowHost, Order};
+use packhorse_wire::signed::ControlDoc;
 use packhorse_wire::trust::{Delegations, Trust};
 use rusqlite::Connection;
 use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
-use super::{Command, DbError, feeds, meta, outbox, reports};
+use super::{Command, DbError, control, feeds, meta, outbox, reports};
 use crate::capability::Capabilities;
 
 /// An order that was judged.
@@ -28,6 +29,8 @@ pub enum Judged {
     Host(Learned),
     /// A job.
     Job(Box<Incoming>),
+    /// What is set at this relay, or at one below it.
+    Control(ControlDoc, Vec<u8>),
     /// What is durable at the managing server.
     Receipts(Vec<Receipt>),
     /// For everybody below.
@@ -70,6 +73,8 @@ pub struct TakenOrders {
     pub lowers: Vec<HostRow>,
     /// Whether a job came.
     pub jobs: bool,
+    /// Whether something else is set at this relay than before.
+    pub control: bool,
     /// Whether there is something new in the outbox.
     pub reports: bool,
 }
@@ -126,6 +131,11 @@ impl TakeOrders {
                     let text = format!("job {} came in an older revision", incoming.job.key);
                     self.refuse(tx, "older_revision", &text, taken)?;
                 }
+            },
+            Judged::Control(doc, envelope) => match control::take(tx, &self.own, doc, envelope, self.now)? {
+                control::Came::Own => (taken.control, taken.reports) = (true, true),
+                control::Came::PassedOn(lower) => taken.lowers.push(lower),
+                control::Came::Nothing => taken.reports = true,
             },
             Judged::PassOn(order) => taken.lowers.extend(for_everybody(tx, order)?),
             Judged::Refused { code, text } => self.refuse(tx, code, text, taken)?,

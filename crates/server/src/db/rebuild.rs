@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::HostRow;
-use super::{Command, DbError, feeds, jobs, meta};
+use super::{Command, DbError, control, feeds, jobs, meta};
 use crate::capability::Capabilities;
 
 /// Most hosts in one order.
@@ -41,6 +41,9 @@ impl Command for RebuildFeed {
         push(Order::Place(ByteBuf::from(own)))?;
         for hosts in below(tx, self.lower)?.chunks(HOSTS_MAX) {
             push(Order::Below(hosts.to_vec()))?;
+        }
+        for order in control::by_way_of(tx, self.lower)? {
+            push(order)?;
         }
         jobs::redispatch(tx, self.lower, &self.capabilities, self.now)
     }

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use super::hosts::{self, HostRow};
 use super::jobs::JobRow;
 use super::lines::{self, LineRow};
-use super::{Command, DbError, copies, feeds, outbox};
+use super::{Command, DbError, control, copies, feeds, outbox};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -78,6 +78,8 @@ impl Command for StoreReports {
         answer.jobs = write_lines(tx, &ingested, &places)?;
         log_refused(tx, &ingested, &self.lower_name, self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
+        control::applied(tx, &ingested.applied)?;
+        control::job_keys(tx, &ingested.job_keys)?;
         match (self.position, self.own) {
             (Position::Relay, Some(_)) => {
                 outbox::append(tx, &ingested.fresh)?;

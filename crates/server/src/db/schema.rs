@@ -6,7 +6,9 @@ use rusqlite::Connection;
 use super::DbError;
 
 /// The newest version this program knows.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// What leads from each version to the next.
+const STEPS: [&str; VERSION as usize] = [V1, V2];
 
 /// Brings the database to [`VERSION`].
 ///
@@ -14,16 +16,18 @@ const VERSION: i64 = 1;
 /// It is of a newer version, or SQLite refuses.
 pub fn migrate(connection: &Connection) -> Result<(), DbError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    match found {
-        0 => {
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            connection.execute_batch(V1)?;
-            connection.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT"))?;
-            Ok(())
-        }
-        VERSION => Ok(()),
-        found => Err(DbError::Version { found, known: VERSION }),
+    let Some(steps) = usize::try_from(found).ok().and_then(|found| STEPS.get(found..)) else {
+        return Err(DbError::Version { found, known: VERSION });
+    };
+    if steps.is_empty() {
+        return Ok(());
     }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    for step in steps {
+        connection.execute_batch(step)?;
+    }
+    connection.execute_batch(&format!("PRAGMA user_version = {VERSION}; COMMIT"))?;
+    Ok(())
 }
 
 const V1: &str = "
@@ -189,3 +193,56 @@ CREATE TABLE traffic (relay INTEGER PRIMARY KEY, received_bytes INTEGER NOT NULL
 
 CREATE TABLE alarms (row INTEGER PRIMARY KEY, host TEXT NOT NULL, at INTEGER NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL);
 ";
+
+/// Transfers, offers, groups, control and relay administrators.
+const V2: &str = "
+-- What ends by itself is ended by type: an offer that nobody chose is not missed.
+CREATE INDEX jobs_until ON jobs (until);
+
+-- The public key with which a relay would sign jobs of its own, as it said.
+ALTER TABLE hosts ADD COLUMN job_key BLOB;
+
+-- What is set at relays: see db/control.rs.
+CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
+  WITHOUT ROWID;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_version_before_is_brought_on() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(V1).unwrap();
+        connection.execute_batch("PRAGMA user_version = 1").unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
+                   asked, grows) VALUES ('server', 1, 1, 1, 'install', x'00', 0, 0, 9, 'open', '[]', 0)",
+            )
+            .unwrap();
+        migrate(&connection).unwrap();
+        migrate(&connection).unwrap();
+        let fresh = Connection::open_in_memory().unwrap();
+        migrate(&fresh).unwrap();
+        let columns = |connection: &Connection| -> Vec<String> {
+            let sql = "SELECT m.name || '.' || c.name || ' ' || c.type FROM sqlite_master m, pragma_table_info(m.name) c
+                       WHERE m.type = 'table' ORDER BY 1";
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<Result<_, _>>().unwrap()
+        };
+        assert_eq!(columns(&connection), columns(&fresh));
+        let jobs: i64 = connection.query_row("SELECT COUNT(*) FROM jobs", [], |row| row.get(0)).unwrap();
+        assert_eq!(jobs, 1);
+    }
+
+    #[test]
+    fn a_database_of_a_later_version_is_left_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&format!("PRAGMA user_version = {}", VERSION + 1)).unwrap();
+        assert!(matches!(migrate(&connection), Err(DbError::Version { .. })));
+    }
+}

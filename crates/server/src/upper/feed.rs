@@ -144,6 +144,10 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
                 Err(error) => refused("place", &error.to_string()),
             })
             .collect(),
+        Order::Control(envelope) => match system.trust().control(&envelope) {
+            Ok(doc) => vec![Judged::Control(doc, envelope.into_vec())],
+            Err(error) => vec![refused("control", &error.to_string())],
+        },
         Order::Receipts(receipts) => {
             vec![Judged::Receipts(receipts.into_iter().map(Receipt::from).collect())]
         }
@@ -218,8 +222,11 @@ async fn store(
     if hosts {
         system.reload_directory().await?;
     }
+    if taken.control {
+        system.reload_control().await?;
+    }
     system.wake(&taken.lowers);
-    if taken.jobs {
+    if taken.jobs || taken.control {
         system.copies_news.notify_one();
         system.lines_changed();
     }

@@ -52,7 +52,7 @@ async fn bad_input_gets_a_reason_and_a_hint() {
         (with("packages", json!(["office/editor@9"])), 404, "unknown_package"),
         (with("packages", json!(["a/b/c"])), 400, "bad_package"),
         (with("packages", json!(["office/editor", "office/editor@1.0"])), 400, "bad_request"),
-        (with("job_type", json!("transfer")), 400, "not_yet"),
+        (with("job_type", json!("remove")), 400, "bad_request"),
         (with("at", json!(time(-60))), 400, "past"),
         (with("until", json!(time(-60))), 400, "past"),
         (with("at", json!("tomorrow")), 400, "bad_time"),

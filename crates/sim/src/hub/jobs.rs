@@ -55,6 +55,7 @@ impl Hub {
             until,
             allow_downgrade: cx.rng.per_mille(300),
             intent: Intent::Open,
+            terms: packhorse_domain::job::Terms::default(),
         };
         if job.validate().is_ok() {
             self.publish(cx, job.clone(), proof.into_iter().collect());

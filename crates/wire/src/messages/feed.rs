@@ -93,6 +93,8 @@ pub enum Order {
     Place(ByteBuf),
     /// A delegation (envelope).
     Delegation(ByteBuf),
+    /// To a relay: what the managing server set there (envelope).
+    Control(ByteBuf),
     /// To a relay: hosts below it.
     Below(Vec<BelowHost>),
     /// What is durable at the managing server.
@@ -110,6 +112,7 @@ impl Order {
             Order::Trust(envelope) => ("trust", to_cbor(envelope)?),
             Order::Place(envelope) => ("place", to_cbor(envelope)?),
             Order::Delegation(envelope) => ("delegation", to_cbor(envelope)?),
+            Order::Control(envelope) => ("control", to_cbor(envelope)?),
             Order::Below(hosts) => ("below", to_cbor(hosts)?),
             Order::Receipts(receipts) => ("receipts", to_cbor(receipts)?),
         })
@@ -126,6 +129,7 @@ impl Order {
             "trust" => Order::Trust(from_cbor_limited(body, limit)?),
             "place" => Order::Place(from_cbor_limited(body, limit)?),
             "delegation" => Order::Delegation(from_cbor_limited(body, limit)?),
+            "control" => Order::Control(from_cbor_limited(body, limit)?),
             "below" => Order::Below(from_cbor_limited(body, limit)?),
             "receipts" => Order::Receipts(from_cbor_limited(body, limit)?),
             _ => return Ok(None),

@@ -5,6 +5,7 @@ use packhorse_domain::instruction::State;
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
     Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX, Traffic,
+    USER_BYTES_MAX,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,15 @@ pub enum BodyMsg {
     },
     /// The counters.
     Traffic(TrafficMsg),
+    /// A control order or a delegation was taken in.
+    Applied {
+        /// `control` or `delegation`.
+        what: String,
+        /// Its revision.
+        revision: u64,
+    },
+    /// The key with which a relay would sign jobs.
+    JobKey(Id32),
     /// Something was refused.
     Alarm {
         /// A word.
@@ -160,6 +170,15 @@ pub struct TrafficMsg {
 pub enum EventMsg {
     /// It waits.
     Waits(ReasonMsg),
+    /// Shown to the user.
+    Offered,
+    /// Chosen.
+    Chosen {
+        /// By whom.
+        by: String,
+        /// For when, microseconds; `None`: now.
+        at: Option<i64>,
+    },
     /// The package is there.
     Delivered,
     /// Begun.
@@ -200,6 +219,9 @@ pub struct OutcomeMsg {
     pub text: String,
     /// The end of the output.
     pub tail: String,
+    /// The user who chose or rejected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Why a report is none.
@@ -272,6 +294,7 @@ impl From<&Outcome> for OutcomeMsg {
             exit_code: outcome.exit_code,
             text: outcome.text.clone(),
             tail: outcome.tail.clone(),
+            by: outcome.by.clone(),
         }
     }
 }
@@ -289,6 +312,7 @@ impl OutcomeMsg {
             exit_code: self.exit_code,
             text: head(&self.text, TEXT_BYTES_MAX),
             tail: tail(&self.tail, TAIL_BYTES_MAX),
+            by: self.by.as_ref().map(|by| head(by, USER_BYTES_MAX)),
         })
     }
 }
@@ -313,6 +337,8 @@ impl From<&LineEvent> for EventMsg {
     fn from(event: &LineEvent) -> EventMsg {
         match event {
             LineEvent::Waits(reason) => EventMsg::Waits(reason.into()),
+            LineEvent::Offered => EventMsg::Offered,
+            LineEvent::Chosen { by, at } => EventMsg::Chosen { by: by.clone(), at: at.map(|at| at.0) },
             LineEvent::Delivered => EventMsg::Delivered,
             LineEvent::Begun => EventMsg::Begun,
             LineEvent::Ended(outcome) => EventMsg::Ended(outcome.into()),
@@ -326,6 +352,10 @@ impl EventMsg {
         Ok(match self {
             EventMsg::Waits(reason) => {
                 LineEvent::Waits(reason.to_reason().ok_or_else(|| bad("reason", &reason.code))?)
+            }
+            EventMsg::Offered => LineEvent::Offered,
+            EventMsg::Chosen { by, at } => {
+                LineEvent::Chosen { by: head(by, USER_BYTES_MAX), at: at.map(Time) }
             }
             EventMsg::Delivered => LineEvent::Delivered,
             EventMsg::Begun => LineEvent::Begun,
@@ -352,6 +382,8 @@ impl From<&Report> for ReportMsg {
                 traffic: copy.traffic.into(),
             },
             Body::Traffic(traffic) => BodyMsg::Traffic((*traffic).into()),
+            Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
+            Body::JobKey(key) => BodyMsg::JobKey(crate::bytes::Fixed(*key)),
             Body::Alarm { code, text } => BodyMsg::Alarm { code: code.clone(), text: text.clone() },
         };
         ReportMsg {
@@ -392,6 +424,10 @@ impl TryFrom<&ReportMsg> for Report {
                 traffic: (*traffic).into(),
             }),
             BodyMsg::Traffic(traffic) => Body::Traffic((*traffic).into()),
+            BodyMsg::Applied { what, revision } => {
+                Body::Applied { what: head(what, 32), revision: *revision }
+            }
+            BodyMsg::JobKey(key) => Body::JobKey(key.0),
             BodyMsg::Alarm { code, text } => {
                 Body::Alarm { code: head(code, 64), text: head(text, TEXT_BYTES_MAX) }
             }

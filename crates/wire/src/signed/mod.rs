@@ -1,13 +1,17 @@
 //! The signed payloads. Named fields; of a known version no unknown field is taken. What a type says is parsed into
 //! `domain`'s types, which judge it.
 
+mod control;
 mod delegation;
 mod job;
 mod place;
 mod trust_doc;
 
+pub use control::{
+    CONTROL_TYPE, CONTROL_VERSION, COPY_ORDERS_MAX, ControlDoc, CopyOrder, DAY_MINUTES, LIMITS_MAX, LineLimit,
+};
 pub use delegation::{DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc};
-pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeyDoc, LabelDoc, RoundDoc};
+pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeepDoc, KeyDoc, LabelDoc, RoundDoc, TermsDoc};
 pub use place::{PLACE_TYPE, PlaceDoc, ROUTE_MAX};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
@@ -57,6 +61,11 @@ pub enum BadPayload {
 
 pub(crate) fn version(what: &'static str, version: u32, known: u32) -> Result<(), BadPayload> {
     if version == known { Ok(()) } else { Err(BadPayload::Version { what, version, known }) }
+}
+
+/// A payload that grew: any version up to `known` is read.
+pub(crate) fn version_up_to(what: &'static str, version: u32, known: u32) -> Result<(), BadPayload> {
+    if (1..=known).contains(&version) { Ok(()) } else { Err(BadPayload::Version { what, version, known }) }
 }
 
 pub(crate) fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), BadPayload> {

@@ -1,0 +1,168 @@
+//! What is set at relays below: one signed document each, in revisions. The managing server makes them; every relay on the way
+//! keeps those of the relays below it, for feeds that are made anew, and its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use packhorse_domain::ids::HostId;
+use packhorse_domain::report::Body;
+use packhorse_domain::time::Time;
+use packhorse_wire::bytes::Fixed;
+use packhorse_wire::messages::Order;
+use packhorse_wire::signed::ControlDoc;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_bytes::ByteBuf;
+
+use super::hosts::HostRow;
+use super::{DbError, feeds, hosts, meta, outbox};
+use crate::authority::Authority;
+
+/// What a document is kept under among a relay's single values: its own.
+const OWN: &str = "control";
+
+/// What is set at a relay, as its newest document says; nothing, if there is none.
+///
+/// # Errors
+/// The database's, or what is stored is damaged.
+pub fn of(
+    connection: &Connection,
+    relay: &HostId,
+    read: impl Fn(&[u8]) -> Option<ControlDoc>,
+) -> Result<ControlDoc, DbError> {
+    match envelope(connection, relay)? {
+        Some(bytes) => read(&bytes).ok_or_else(|| DbError::damaged(format!("what is set at {relay}"))),
+        None => Ok(ControlDoc::new(Fixed(relay.0))),
+    }
+}
+
+fn envelope(connection: &Connection, relay: &HostId) -> Result<Option<Vec<u8>>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT envelope FROM controls WHERE relay = ?1")?;
+    Ok(statement.query_row([relay.0], |row| row.get(0)).optional()?)
+}
+
+/// Sets something at a relay: its next revision is signed, stored and put into the feed that leads to it. Answers the
+/// revision, and the lower system with something new.
+///
+/// # Errors
+/// The document is none any more, or the database's.
+pub fn set(
+    tx: &Connection,
+    authority: &Arc<Authority>,
+    relay: &hosts::HostRecord,
+    mut doc: ControlDoc,
+) -> Result<(u64, HostRow), DbError> {
+    doc.revision += 1;
+    doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
+    let signed = authority.sign_control(&doc).map_err(DbError::internal)?;
+    store(tx, &relay.id, doc.revision, &signed)?;
+    feeds::append(tx, &[(relay.via, Order::Control(ByteBuf::from(signed)))])?;
+    Ok((doc.revision, relay.via))
+}
+
+fn store(tx: &Connection, relay: &HostId, revision: u64, envelope: &[u8]) -> Result<bool, DbError> {
+    let sql = "INSERT INTO controls (relay, revision, envelope) VALUES (?1, ?2, ?3)
+               ON CONFLICT (relay) DO UPDATE SET revision = excluded.revision, envelope = excluded.envelope
+               WHERE excluded.revision > controls.revision";
+    Ok(tx.prepare_cached(sql)?.execute(params![relay.0, revision as i64, envelope])? > 0)
+}
+
+/// What hosts say they have taken in; other words are not written down.
+const WHAT: [&str; 2] = [OWN, "delegation"];
+
+/// What became of a document that came from above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// It is this relay's own, and newer than what was known.
+    Own,
+    /// It was put into the feed of this lower system.
+    PassedOn(HostRow),
+    /// It is known already, or of a relay that is not below.
+    Nothing,
+}
+
+/// Takes in a verified document at a relay. A relay that takes in its own says so upwards.
+///
+/// # Errors
+/// The database's.
+pub fn take(
+    tx: &Connection,
+    own: &HostId,
+    doc: &ControlDoc,
+    envelope: &[u8],
+    now: Time,
+) -> Result<Came, DbError> {
+    let relay = HostId(doc.relay.0);
+    if relay == *own {
+        let fresh = store(tx, &relay, doc.revision, envelope)?;
+        if fresh {
+            meta::set(tx, OWN, envelope)?;
+        }
+        // Also for one that is known: a managing server that was restored asks again.
+        let applied = Body::Applied { what: OWN.to_owned(), revision: doc.revision };
+        outbox::say(tx, own, applied, now)?;
+        return Ok(if fresh { Came::Own } else { Came::Nothing });
+    }
+    let Some(host) = hosts::by_id(tx, &relay)? else { return Ok(Came::Nothing) };
+    if !store(tx, &relay, doc.revision, envelope)? {
+        return Ok(Came::Nothing);
+    }
+    feeds::append(tx, &[(host.via, Order::Control(ByteBuf::from(envelope.to_vec())))])?;
+    Ok(Came::PassedOn(host.via))
+}
+
+/// This relay's own document, as it was last taken in.
+///
+/// # Errors
+/// The database's.
+pub fn own(connection: &Connection) -> Result<Option<Vec<u8>>, DbError> {
+    meta::bytes(connection, OWN)
+}
+
+/// The documents of relays that are reached by `lower`: for a feed that is made anew.
+///
+/// # Errors
+/// The database's.
+pub fn by_way_of(connection: &Connection, lower: HostRow) -> Result<Vec<Order>, DbError> {
+    let sql =
+        "SELECT c.envelope FROM controls c JOIN hosts h ON h.id = c.relay WHERE h.via = ?1 ORDER BY h.row";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows =
+        statement.query_map([lower], |row| Ok(Order::Control(ByteBuf::from(row.get::<_, Vec<u8>>(0)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How far hosts have taken in what was ordered of them (`control`, `delegation`).
+///
+/// # Errors
+/// The database's.
+pub fn applied(tx: &Connection, reports: &[(HostId, String, u64)]) -> Result<(), DbError> {
+    for (origin, what, revision) in reports.iter().filter(|(_, what, _)| WHAT.contains(&what.as_str())) {
+        let sql = "INSERT INTO applied (origin, what, revision) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (origin, what) DO UPDATE SET revision = MAX(revision, excluded.revision)";
+        tx.prepare_cached(sql)?.execute(params![origin.0, what, *revision as i64])?;
+    }
+    Ok(())
+}
+
+/// Writes down the keys with which relays would sign jobs of their own. They count for nothing without a delegation.
+///
+/// # Errors
+/// The database's.
+pub fn job_keys(tx: &Connection, keys: &BTreeMap<HostId, [u8; 32]>) -> Result<(), DbError> {
+    for (relay, key) in keys {
+        tx.prepare_cached("UPDATE hosts SET job_key = ?2 WHERE id = ?1 AND role = 'relay'")?
+            .execute(params![relay.0, key])?;
+    }
+    Ok(())
+}
+
+/// The revision of `what` that a host said it has taken in; 0: none yet.
+///
+/// # Errors
+/// The database's.
+pub fn applied_by(connection: &Connection, origin: &HostId, what: &str) -> Result<u64, DbError> {
+    let mut statement =
+        connection.prepare_cached("SELECT revision FROM applied WHERE origin = ?1 AND what = ?2")?;
+    let found = statement.query_row(params![origin.0, what], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(found.unwrap_or(0) as u64)
+}
