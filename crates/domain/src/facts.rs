@@ -80,10 +80,10 @@ pub fn is_name(text: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts(BTreeMap<String, String>);
 
-impl Facts {
-    /// No facts: nothing is known of the host.
-    pub const NONE: Facts = Facts(BTreeMap::new());
+/// No facts: nothing is known of the host.
+pub static NONE: Facts = Facts(BTreeMap::new());
 
+impl Facts {
     /// Checks what a host says. A name that comes twice counts as it came last.
     ///
     /// # Errors

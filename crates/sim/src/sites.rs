@@ -90,7 +90,7 @@ impl Sites {
         if role == HostRole::Relay {
             route.push(host);
         }
-        Place { host, name, role, route, revision: 1 }
+        Place { route, revision: 1, ..Place::new(host, &name, role) }
     }
 
     fn add_relay(&mut self, number: usize, above: NodeId) {
