@@ -151,11 +151,6 @@ impl Judge {
         Standing { place: &self.place, facts: &self.facts, now }
     }
 
-    /// What the host says of itself from now on.
-    pub fn set_facts(&mut self, facts: Facts) {
-        self.facts = facts;
-    }
-
     /// Judges a job. `known` answers the newest revision known of a job.
     ///
     /// # Errors

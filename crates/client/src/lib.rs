@@ -23,7 +23,6 @@ mod deb;
 mod driver;
 mod error;
 mod executor;
-mod facts;
 mod files;
 mod installer;
 mod join;

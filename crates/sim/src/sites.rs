@@ -1,7 +1,7 @@
 //! The tree of systems of a run, and its packages. Relays nest up to three levels; each relay is also a host of its own.
 
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
-use packhorse_domain::job::{HostRole, JobPackage, Place};
+use packhorse_domain::job::{HostRole, JobPackage, Place, Standing};
 use packhorse_domain::time::Time;
 
 use crate::options::Options;
@@ -55,6 +55,11 @@ pub fn host_id(number: usize) -> HostId {
     let mut bytes = [0x10; 16];
     bytes[..8].copy_from_slice(&(number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     HostId(bytes)
+}
+
+/// A host that says nothing of itself, as jobs see it.
+pub fn bare(place: &Place, now: Time) -> Standing<'_> {
+    Standing { place, facts: &packhorse_domain::facts::NONE, now }
 }
 
 impl Sites {

@@ -473,7 +473,7 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
 #[cfg(test)]
 mod tests {
     use packhorse_domain::ids::PackageLabel;
-    use packhorse_domain::job::{JobPackage, JobType, Round};
+    use packhorse_domain::job::{Clause, JobPackage, JobType, Round};
 
     use super::*;
     use crate::db::copies;
