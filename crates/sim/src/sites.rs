@@ -67,12 +67,22 @@ impl Sites {
     pub fn draw(rng: &mut Rng, options: &Options) -> Sites {
         let server = Site { name: "server".into(), parent: None, place: None, agent: false };
         let mut sites = Sites { all: vec![server] };
-        let relays = rng.between(1, options.relays_max as i64) as usize;
+        let (relays, clients) = match options.hosts {
+            Some(hosts) => (options.relays_max, hosts.saturating_sub(options.relays_max)),
+            None => (
+                rng.between(1, options.relays_max as i64) as usize,
+                rng.between(3, options.clients_max as i64) as usize,
+            ),
+        };
         for number in 0..relays {
-            let above = sites.draw_hub(rng, LEVELS_MAX - 1);
+            let above = match options.hosts {
+                // One line of three levels is always there.
+                Some(_) if number < LEVELS_MAX => sites.hubs().last().unwrap_or(SERVER_NODE),
+                _ => sites.draw_hub(rng, LEVELS_MAX - 1),
+            };
             sites.add_relay(number, above);
         }
-        for number in 0..rng.between(3, options.clients_max as i64) as usize {
+        for number in 0..clients {
             let above = sites.draw_hub(rng, LEVELS_MAX);
             let place = sites.place(relays + number, format!("c{number}"), HostRole::Client, above);
             sites.add(place, above, true);
