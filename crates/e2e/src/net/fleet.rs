@@ -146,6 +146,11 @@ impl Fleet {
         self.client_at(site, name, FIRST_ADDED + self.added, token)
     }
 
+    /// kill -9 for the managing server, which is started again at once.
+    pub fn restart_server(&mut self) {
+        self.world.server.restart();
+    }
+
     /// A site's relay, which was killed, gets an empty disk, joins again under its name and runs.
     pub fn replace_relay(&mut self, site: &'static str) {
         let token = self.token(&["--relay", "--replace", site]);
@@ -153,6 +158,14 @@ impl Fleet {
         let (data, place) = (&self.relays[index].system.data, self.relays[index].place.clone());
         fs::rename(data, data.with_extension("broken")).expect("the old disk is away");
         self.relays[index] = self.relay_at(site, place, &token);
+    }
+
+    /// Carries a client that runs to another site.
+    pub fn carry(&mut self, name: &str, site: &'static str) {
+        self.added += 1;
+        let place = self.net.carry(&self.client(name).place, site, FIRST_ADDED + self.added);
+        let member = self.clients.iter_mut().find(|member| member.system.name == name).expect("a client");
+        (member.site, member.system.host, member.place) = (site, place.address.to_string(), place);
     }
 
     /// Relays and clients.

@@ -135,7 +135,7 @@ fn delete(name: &str) {
 }
 
 /// Deletes what processes left behind that were killed just when they made one.
-fn sweep() {
+pub fn sweep() {
     left_over().iter().for_each(|name| delete(name));
 }
 

@@ -10,7 +10,7 @@ use super::{MIB, one_copy, say};
 const NOWHERE: Vec<&str> = Vec::new();
 
 /// Installs one package everywhere.
-fn everywhere(fleet: &Fleet, what: &str, bytes: u64, secs: u64) {
+pub fn everywhere(fleet: &Fleet, what: &str, bytes: u64, secs: u64) {
     let source = fleet.source("editor", "1.0").noise("lib/data", bytes, 1);
     fleet.add(&source);
     let (before, begin) = (fleet.counted(), Instant::now());

@@ -2,7 +2,9 @@
 
 mod away;
 mod cut;
+mod harness;
 mod install;
+mod long;
 mod relay_lost;
 
 use packhorse_e2e::net::fleet::{SITES, Tally};

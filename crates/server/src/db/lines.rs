@@ -160,7 +160,7 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
 }
 
 /// The words of states, as an SQL list: those `keep` keeps.
-pub(super) fn words(keep: impl Fn(State) -> bool) -> String {
+fn words(keep: impl Fn(State) -> bool) -> String {
     let words: Vec<String> =
         State::ALL.into_iter().filter(|state| keep(*state)).map(|state| format!("'{state}'")).collect();
     words.join(", ")

@@ -131,7 +131,7 @@ pub fn open_lines(
     jobs: &[JobRow],
     limit: u32,
 ) -> Result<Vec<(LineRow, Line)>, DbError> {
-    let wanted = format!("l.state IN ({}) AND l.verdict IS NULL OR l.state IN ({})", unbegun(), begun());
+    let wanted = format!("{} IN ({})", views::shown(), lines::open_words());
     some_lines(connection, jobs, &wanted, limit)
 }
 
@@ -146,15 +146,6 @@ pub fn bad_lines(
 ) -> Result<Vec<(LineRow, Line)>, DbError> {
     let wanted = format!("{} IN ('failed', 'missed', 'cancelled')", views::shown());
     some_lines(connection, jobs, &wanted, limit)
-}
-
-fn unbegun() -> String {
-    lines::unbegun_words()
-}
-
-/// States that have begun and not ended: a verdict does not change what is shown of them.
-fn begun() -> String {
-    lines::words(|state| !state.is_end() && state.has_begun())
 }
 
 fn some_lines(
