@@ -267,6 +267,9 @@ pub fn learn(
         ],
         |row| row.get(0),
     )?;
+    if place.host == *own {
+        super::meta::set(tx, "own_row", row)?;
+    }
     if first.is_none() {
         tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
         super::feeds::ensure(tx, row)?;

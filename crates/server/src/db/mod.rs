@@ -4,12 +4,14 @@
 //! transaction and answers only after commit, so that the price of durability is shared. A command that fails is taken back
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
+pub mod access;
 pub mod control;
 pub mod copies;
 pub mod feeds;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod known;
 pub mod lines;
 pub mod meta;
 pub mod orders;
