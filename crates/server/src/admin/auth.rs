@@ -46,7 +46,10 @@ fn identify(system: &System, peer: Option<&Peer>) -> Result<Asker, AdminError> {
                 "PACKHORSE_CONTEXT names an access file (admin.toml) of this managing server".to_owned()
             }
             Position::Relay => {
-                format!("PACKHORSE_CONTEXT names the access file in {}'s folder (admin.toml)", system.config.name)
+                format!(
+                    "PACKHORSE_CONTEXT names the access file in {}'s folder (admin.toml)",
+                    system.config.name
+                )
             }
         };
         AdminError::new(StatusCode::FORBIDDEN, "not_an_administrator", message).hint(hint)

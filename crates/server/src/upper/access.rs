@@ -54,8 +54,10 @@ pub async fn ask(folder: &Folder, config: &Config, identity: &HostIdentity) -> R
     let csr_pem = fresh.as_ref().map(|key| key.csr_pem(&identity.name)).transpose()?;
     let proof = AccessProof::new(&identity.key, &identity.chain_pem, csr_pem, job_key)?;
     let link = identity.anonymous_link()?;
-    let answer: AccessResponse =
-        link.call(ACCESS, &AccessRequest { v: PROTOCOL, proof }, JOIN_TIMEOUT).await.map_err(EnrollError::from)?;
+    let answer: AccessResponse = link
+        .call(ACCESS, &AccessRequest { v: PROTOCOL, proof }, JOIN_TIMEOUT)
+        .await
+        .map_err(EnrollError::from)?;
     let (Some(key), Some(chain_pem)) = (fresh, answer.chain_pem) else { return Ok(()) };
     let info = key.check_chain(&chain_pem, &identity.ca)?;
     if info.identity.role != Role::RelayAdmin || info.identity.id != identity.id.to_string() {

@@ -95,8 +95,7 @@ mod tests {
         let csr = key.csr_pem("osaka").unwrap();
         let issued = ca.issue(&csr, &identity, &usage, Timestamp::now(), Duration::from_secs(60)).unwrap();
         let asked = HostKey::generate().unwrap().csr_pem("osaka").unwrap();
-        let proof =
-            AccessProof::new(&key, &issued.chain_pem, Some(asked.clone()), Fixed([7; 32])).unwrap();
+        let proof = AccessProof::new(&key, &issued.chain_pem, Some(asked.clone()), Fixed([7; 32])).unwrap();
         assert_eq!(verify_access_proof(ca.cert(), &proof).unwrap().identity, identity);
         let other = HostKey::generate().unwrap().csr_pem("osaka").unwrap();
         for changed in [
