@@ -30,4 +30,5 @@ pub mod phk;
 pub mod recipe;
 pub mod serve;
 pub mod store;
+pub mod through;
 pub mod tree;

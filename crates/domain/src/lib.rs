@@ -7,6 +7,8 @@
 //! | file | what it decides |
 //! |---|---|
 //! | [`ids`], [`time`], [`version`] | names, ids, instants, the order of versions |
+//! | [`facts`], [`condition`] | what hosts say of themselves, and conditions on it |
+//! | [`place`] | where a host stands, its memberships |
 //! | [`job`] | what a job asks, its revisions, whom its destination clauses mean |
 //! | [`merkle`] | proofs that a host is in a signed list |
 //! | [`instruction`] | the one table of states |
@@ -16,11 +18,13 @@
 //! | [`ingest`] | what a system does with reports from below |
 //! | [`planner`] | one job × one direct lower system → the order for it |
 //! | [`agent`] | the client: from an order to a result, through every restart |
-//! | [`lease`] | keeping time of a relay's copies |
+//! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
 //! | [`fetch`] | which chunks to ask for next |
 //! | [`twins`] | one machine or two under one name |
 
 pub mod agent;
+pub mod condition;
+pub mod facts;
 pub mod feed;
 pub mod fetch;
 pub mod ids;
@@ -30,9 +34,11 @@ pub mod job;
 pub mod lease;
 pub mod merkle;
 pub mod outbox;
+pub mod place;
 pub mod planner;
 pub mod reason;
 pub mod report;
+pub mod room;
 pub mod time;
 pub mod twins;
 pub mod version;

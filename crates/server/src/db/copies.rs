@@ -141,7 +141,10 @@ impl Command for Arrived {
         let ordered: Option<i64> = tx
             .prepare_cached("SELECT MAX(keep_until) FROM job_packages WHERE id = ?1")?
             .query_row([self.package.0], |row| row.get(0))?;
-        let keep_until = lease::date(standing.map(Time), Time(ordered.unwrap_or(self.now.0)));
+        let day_end = |from: Time, days: u32| from.plus_days(i64::from(days) + 1);
+        let package = Time(ordered.unwrap_or(self.now.0));
+        let keep_until =
+            standing.map_or_else(|| lease::arrived(package, &[], self.now, &day_end).until, Time);
         let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (id) DO UPDATE SET keep_until = excluded.keep_until, size_bytes = excluded.size_bytes";
         tx.prepare_cached(sql)?.execute(params![
