@@ -10,4 +10,5 @@ mod kills;
 mod kinds;
 mod memory;
 mod page;
+mod relay_admin;
 mod sites;

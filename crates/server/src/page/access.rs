@@ -7,9 +7,6 @@ use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use packhorse_domain::time::Time;
-use packhorse_wire::net::Peer;
-use packhorse_wire::pki::Role;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::db::DbError;
@@ -184,23 +181,4 @@ fn key(secret: &str) -> Option<Key> {
 
 fn hashed(secret: &str) -> Key {
     Key(blake3::Hash::from_bytes(blake3::derive_key("packhorse 2026-11 page", secret.as_bytes())))
-}
-
-/// Whether a caller may hand out addresses: an administrator of the whole fleet, or this relay's own.
-///
-/// # Errors
-/// Why not.
-pub fn may_grant(peer: Option<&Peer>, system: &System) -> Result<(), String> {
-    let identity = peer.and_then(|peer| peer.identity.as_ref());
-    let identity = identity.ok_or("this needs an administrator's certificate")?;
-    let own = identity.role == Role::RelayAdmin && identity.id == system.id.to_string();
-    if identity.role != Role::Admin && !own {
-        return Err(format!("{} is a {}, not an administrator of this system", identity.name, identity.role));
-    }
-    // Checked at the handshake too, but a connection may outlast a certificate.
-    let end = peer.and_then(|peer| peer.cert_not_after).map(|end| Time(end.as_microsecond()));
-    if end.is_some_and(|end| end < now()) {
-        return Err(format!("the certificate of {} has ended", identity.name));
-    }
-    Ok(())
 }

@@ -36,8 +36,8 @@ use packhorse_wire::admin::PageGranted;
 use packhorse_wire::net::Peer;
 use serde::Deserialize;
 
-use crate::admin::AdminError;
 use crate::admin::format::rfc3339;
+use crate::admin::{AdminError, auth};
 use crate::db::DbError;
 use crate::system::{System, now};
 use access::Doors;
@@ -117,11 +117,7 @@ fn to(path: &'static str) -> Response {
 
 /// `POST /admin/v1/page`: an administrator's command line asks for an address.
 async fn grant(State(page): State<Arc<Page>>, request: Request) -> Result<Json<PageGranted>, AdminError> {
-    access::may_grant(request.extensions().get::<Peer>(), &page.system).map_err(|message| {
-        AdminError::new(StatusCode::FORBIDDEN, "not_an_administrator", message).hint(
-            "PACKHORSE_CONTEXT names an access file (admin.toml) of this system, or of its managing server",
-        )
-    })?;
+    auth::identify(&page.system, request.extensions().get::<Peer>())?;
     let secret = page.doors.grant().await?;
     Ok(Json(PageGranted {
         path: format!("/page/open?token={secret}"),
@@ -210,7 +206,10 @@ struct Refused<'a> {
 /// Says how one may look.
 fn refused(system: &System, why: &str) -> Response {
     let command = match &system.upper {
-        Some(_) => format!("packhorse page --relay {}", system.config.url()),
+        Some(_) => format!(
+            "PACKHORSE_CONTEXT=DATA/admin.toml packhorse page\n\npackhorse page --relay {}    # with the managing server's access",
+            system.config.url()
+        ),
         None => "packhorse page".to_owned(),
     };
     let refused = Refused { edition: &EDITION, name: &system.config.name, why, command };
