@@ -97,7 +97,7 @@ pub fn take(
         }
         Gate::Known | Gate::Take => {}
     }
-    let row = store(tx, incoming)?;
+    let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
@@ -114,16 +114,15 @@ pub fn take(
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
-fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
+fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
-    let grows =
-        job.rounds.iter().flat_map(|round| &round.to).any(|clause| !matches!(clause, Clause::Hosts { .. }));
+    let grows = job.terms.closed.is_none() && by_place(job);
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
-                 asked, grows)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 asked, grows, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
-                 intent = excluded.intent, grows = excluded.grows
+                 intent = excluded.intent, grows = excluded.grows, changed = excluded.changed
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -138,10 +137,16 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             job.until.0,
             job.intent.as_str(),
             incoming.asked,
-            grows
+            grows,
+            now.0
         ],
         |row| row.get(0),
     )?)
+}
+
+/// Whether a job names hosts by where they stand, so that some may come later.
+pub fn by_place(job: &Job) -> bool {
+    job.rounds.iter().flat_map(|round| &round.to).any(|clause| !matches!(clause, Clause::Hosts { .. }))
 }
 
 fn store_packages(tx: &Connection, row: JobRow, incoming: &Incoming) -> Result<(), DbError> {
@@ -374,7 +379,7 @@ pub fn take_in(
 ) -> Result<Vec<HostRow>, DbError> {
     let Some(host) = fleet.get(host) else { return Ok(Vec::new()) };
     let place = fleet.place(host);
-    let sql = "SELECT row, envelope FROM jobs WHERE grows AND until > ?1 AND intent = 'open'";
+    let sql = "SELECT row, envelope FROM jobs WHERE grows AND until > ?1 AND intent <> 'cancelled'";
     let mut statement = tx.prepare_cached(sql)?;
     let jobs =
         statement.query_map([now.0], |row| Ok((row.get::<_, JobRow>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
@@ -408,14 +413,18 @@ pub struct JobRecord {
     pub starts: Time,
     /// Ends.
     pub until: Time,
-    /// `open` or `cancelled`.
+    /// `open`, `suspended` or `cancelled`.
     pub intent: String,
     /// JSON of what was understood of `--to`.
     pub asked: String,
+    /// Whether hosts that join later are taken in.
+    pub grows: bool,
+    /// When its newest revision came here.
+    pub changed: Time,
 }
 
-const JOB_COLUMNS: &str =
-    "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
+const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                           intent, asked, grows, changed";
 
 fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
@@ -433,6 +442,8 @@ fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
         until: Time(row.get(9)?),
         intent: row.get(10)?,
         asked: row.get(11)?,
+        grows: row.get(12)?,
+        changed: Time(row.get(13)?),
     })
 }
 
