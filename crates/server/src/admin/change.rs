@@ -118,7 +118,7 @@ impl ChangeJob {
     /// Hosts that join from now on are not taken in; lines there are go on.
     fn close(&self, tx: &Connection, record: &JobRecord, mut job: Job) -> Result<Made, DbError> {
         refuse_cancelled(record, &job)?;
-        if !jobs::by_place(&job) {
+        if !job.grows() {
             let message = format!("job {} names its hosts one by one: nobody joins it later", record.key);
             let hint = "packhorse job cancel stops what has not begun";
             return Err(DbError::refused("not_growing", message, Some(hint)));

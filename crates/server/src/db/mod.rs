@@ -7,17 +7,21 @@
 pub mod control;
 pub mod copies;
 pub mod feeds;
+pub mod groups;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod late;
 pub mod lines;
 pub mod meta;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod places;
 pub mod rebuild;
 pub mod reports;
 mod schema;
+pub mod standings;
 pub mod tokens;
 pub mod views;
 
