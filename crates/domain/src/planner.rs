@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ids::HostId;
-use crate::job::{Intent, Job, Place, Proof};
+use crate::job::{Intent, Job, JobType, Place, Proof};
 use crate::merkle::Prover;
 use crate::time::Time;
+use crate::transfer;
 
 /// A host of a job as the planner sees it: all its lines of the job together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub fn opens(job: &Job, proofs: &[Proof], ended: &[HostId], places: &[Place]) ->
             opened.push(Opened { host: place.host, attempt, leaf });
         }
     }
-    opened
+    if job.job_type == JobType::Transfer { transfer::relays(&opened, places) } else { opened }
 }
 
 /// Host → (newest attempt, leaf) for every host that a proof which holds names.

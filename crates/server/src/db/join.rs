@@ -16,7 +16,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
-use super::{Command, DbError, feeds, jobs, tokens};
+use super::{Command, DbError, feeds, jobs, keeping, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -265,6 +265,7 @@ impl Command for Remember {
     type Answer = ();
 
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        keeping::set_own_id(tx, &self.own)?;
         hosts::learn(tx, &self.own, &self.learned, self.now).map(|_| ())
     }
 }

@@ -10,6 +10,7 @@ pub mod feeds;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod keeping;
 pub mod lines;
 pub mod meta;
 pub mod orders;
@@ -19,6 +20,7 @@ pub mod rebuild;
 pub mod reports;
 mod schema;
 pub mod tokens;
+pub mod transfers;
 pub mod views;
 
 use std::cell::Cell;
