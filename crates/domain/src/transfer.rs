@@ -19,17 +19,16 @@ use crate::planner::Opened;
 use crate::time::Time;
 
 /// Whom a transfer means, of the hosts its clauses name: relays themselves, and for clients (`--for`) the relays on their
-/// routes. Each in the newest attempt that names it, with a leaf that proves it.
-pub fn relays(named: &[Opened], places: &[Place]) -> Vec<Opened> {
-    let by_host: BTreeMap<HostId, &Place> = places.iter().map(|place| (place.host, place)).collect();
+/// routes. Each in the newest attempt that names it, with a leaf that proves it; without those in `ended`, which have nothing
+/// left to do.
+pub fn relays(named: &[(Opened, &Place)], ended: &[HostId]) -> Vec<Opened> {
     let mut meant: BTreeMap<HostId, (u32, Option<u32>)> = BTreeMap::new();
-    for open in named {
-        let Some(place) = by_host.get(&open.host) else { continue };
+    for (open, place) in named {
         let relays = match place.role {
             HostRole::Relay => std::slice::from_ref(&place.host),
             HostRole::Client => place.route.as_slice(),
         };
-        for relay in relays {
+        for relay in relays.iter().filter(|relay| !ended.contains(relay)) {
             let entry = meant.entry(*relay).or_insert((open.attempt, open.leaf));
             *entry = (*entry).max((open.attempt, open.leaf));
         }
@@ -146,12 +145,18 @@ mod tests {
             place(8, HostRole::Client, &[1, 2]),
             place(9, HostRole::Client, &[]),
         ];
-        assert_eq!(relays(&[open(2, 1, Some(0))], &places), vec![open(2, 1, Some(0))]);
-        let both = vec![open(1, 1, Some(3)), open(2, 1, Some(3))];
-        assert_eq!(relays(&[open(8, 1, Some(3)), open(9, 1, Some(4))], &places), both);
+        let meant = |named: &[Opened], ended: &[HostId]| {
+            let stands = |open: &Opened| places.iter().find(|place| place.host == open.host).unwrap();
+            let named: Vec<(Opened, &Place)> = named.iter().map(|open| (*open, stands(open))).collect();
+            relays(&named, ended)
+        };
+        assert_eq!(meant(&[open(2, 1, Some(0))], &[]), vec![open(2, 1, Some(0))]);
+        let for_clients = [open(8, 1, Some(3)), open(9, 1, Some(4))];
+        assert_eq!(meant(&for_clients, &[]), vec![open(1, 1, Some(3)), open(2, 1, Some(3))]);
+        assert_eq!(meant(&for_clients, &[host(1)]), vec![open(2, 1, Some(3))]);
         // The newest attempt counts, whichever host brought it.
         let named = [open(2, 1, None), open(8, 2, Some(0))];
-        assert_eq!(relays(&named, &places), vec![open(1, 2, Some(0)), open(2, 2, Some(0))]);
+        assert_eq!(meant(&named, &[]), vec![open(1, 2, Some(0)), open(2, 2, Some(0))]);
     }
 
     #[test]

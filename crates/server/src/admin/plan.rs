@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Place, Proof, Round};
+use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
 use packhorse_domain::planner::{self, Due};
 use packhorse_wire::admin::{NewJob, PlanLineView, PlanOut, PlanView};
 use rusqlite::Connection;
@@ -18,6 +18,7 @@ use super::wish::{Resolved, Wish};
 use super::{Admin, AdminError, destinations};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
+use crate::db::standings::{Needs, Standings};
 use crate::db::views::{self, CopyRecord, JobPackageRecord, Scene};
 use crate::system::{System, now};
 
@@ -64,8 +65,8 @@ pub async fn plan(
 fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
     let resolved = wish.resolve(connection)?;
     let job = job(&wish, &resolved)?;
-    let places: Vec<Place> = resolved.fleet.hosts().iter().map(|host| resolved.fleet.place(host)).collect();
-    let opened = planner::opens(&job.0, &job.1, &[], &places);
+    let standings = Standings::load(connection, &resolved.fleet, None, Needs::of(&job.0), wish.now)?;
+    let opened = planner::opens(&job.0, &job.1, &[], standings.iter());
     let ids: HashSet<_> = opened.iter().map(|open| open.host).collect();
     let named: Vec<HostRow> =
         resolved.fleet.hosts().iter().filter(|host| ids.contains(&host.id)).map(|host| host.row).collect();
