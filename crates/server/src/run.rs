@@ -169,9 +169,10 @@ pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result
     tasks.spawn(upper::run_feed(system.clone()));
     tasks.spawn(upper::run_reports(system.clone()));
     tasks.spawn(upper::run_renewal(system.clone()));
+    tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone());
+    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 

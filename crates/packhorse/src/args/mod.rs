@@ -101,7 +101,7 @@ pub enum Command {
 /// Which system is asked, and as whom.
 #[derive(Debug, Clone, Args)]
 pub struct Access {
-    /// The access file of the system to ask (`server init` writes DATA/admin.toml)
+    /// The access file of the system to ask (`server init` and `relay join` write DATA/admin.toml)
     #[arg(long, env = "PACKHORSE_CONTEXT", value_name = "FILE")]
     pub context: Option<PathBuf>,
 }

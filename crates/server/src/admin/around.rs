@@ -79,6 +79,9 @@ impl<'a> Around<'a> {
 
     /// The name of a host's higher system.
     pub fn higher(&self, host: &HostRecord) -> &'a str {
+        if let Some(upper) = self.system.upper.as_ref().filter(|_| host.id == self.system.id) {
+            return upper.higher_name();
+        }
         let higher = host.higher.and_then(|row| self.scene.fleet.get(row));
         higher.map_or(self.asked(), |relay| relay.name.as_str())
     }

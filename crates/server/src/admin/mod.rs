@@ -3,9 +3,9 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `auth`, `error`, `request` | who may ask; refusals; reading requests |
+//! | `auth`, `may`, `error`, `request` | who may ask, and what at a relay; refusals; reading requests |
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
-//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages` | what comes in |
+//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
@@ -22,8 +22,10 @@ mod groups;
 mod hosts;
 mod jobs;
 mod keep;
+mod known;
 mod lines;
 mod make;
+mod may;
 mod packages;
 mod plan;
 mod plan_text;
@@ -61,11 +63,12 @@ struct Admin {
 
 /// The routes.
 pub fn router(system: Arc<System>) -> Router {
+    let guard = middleware::from_fn_with_state(system.clone(), auth::administrators_only);
     let admin = Admin { system, uploads: Uploads::default(), content: tokio::sync::Mutex::new(()) };
     Router::new()
         .merge(upload_routes())
         .merge(routes().layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)))
-        .route_layer(middleware::from_fn(auth::administrators_only))
+        .route_layer(guard)
         .with_state(Arc::new(admin))
 }
 
