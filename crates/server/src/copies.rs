@@ -30,6 +30,7 @@ use crate::db::copies::{self, Arrived, Moved, Wanted};
 use crate::db::keeping;
 use crate::db::meta::random_incarnation;
 use crate::db::transfers::{self, Happened, Settle};
+use crate::hold;
 use crate::system::{System, now};
 use pass::Without;
 pub use room::Room;
@@ -135,6 +136,8 @@ enum CopyError {
     Away(u32),
     #[error("nobody waits for it any more")]
     NotWanted,
+    #[error("it was told to wait")]
+    Held,
     #[error("the task ended: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -254,10 +257,14 @@ async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semapho
         let outcome = try_once(system, &wanted, &mut held).await;
         drop(permit);
         let outcome = match outcome {
-            Ok(None) | Err(CopyError::NotWanted) => return,
+            // Begun anew when it may go on.
+            Ok(None) | Err(CopyError::NotWanted | CopyError::Held) => return,
             Ok(Some(without)) => {
                 held = None;
-                pass::pass(system, &wanted, without).await
+                match pass::pass(system, &wanted, without).await {
+                    Err(CopyError::Held) => return,
+                    passed => passed,
+                }
             }
             Err(error) => Err(error),
         };
@@ -416,6 +423,7 @@ async fn fill(
         outcome = obtaining => Ok(outcome?),
         error = begun(system, wanted, &first) => Err(error),
         error = no_more_wanted(system, wanted) => Err(error),
+        () = hold::told(system, wanted.package) => Err(CopyError::Held),
         () = enough.notified() => Err(CopyError::Away(FAILURES_MAX)),
     }
 }

@@ -20,6 +20,7 @@ mod days;
 pub mod db;
 pub mod error;
 pub mod folder;
+mod hold;
 pub mod init;
 pub mod lower;
 pub mod presence;

@@ -79,6 +79,8 @@ pub struct System {
     pub copies_news: Notify,
     /// At a relay: room, and what passes through.
     pub copies: Copies,
+    /// Jobs came in a new revision, or something else is set at this relay: what is being taken in may have to wait.
+    pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
     /// Certificates changed.
@@ -152,6 +154,7 @@ impl System {
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
             copies: Copies::new(parts.store_bytes),
+            orders_news: watch::Sender::new(0),
             asked_for: Mutex::new(Vec::new()),
             tls: parts.tls,
             trust: RwLock::new(Arc::new(parts.trust)),

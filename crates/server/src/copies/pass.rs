@@ -18,6 +18,7 @@ use super::{CopyError, room};
 use crate::admin::format::{day, size};
 use crate::db::copies::{self, Wanted};
 use crate::db::transfers::Happened;
+use crate::hold;
 use crate::system::{System, now};
 
 /// How often it is looked whether there is room now.
@@ -48,6 +49,7 @@ pub(super) async fn pass(system: &Arc<System>, wanted: &Wanted, without: Without
     let source = Upstream { system: system.clone(), link: upper.link().clone(), wanted: wanted.clone() };
     let outcome = tokio::select! {
         outcome = through.run(&source) => outcome.map_err(CopyError::from),
+        () = hold::told(system, wanted.package) => Err(CopyError::Held),
         outcome = until_anew(system, wanted, &through, without.needed_bytes, without.full) => outcome,
     };
     system.copies.passes(wanted.package, None);
