@@ -194,13 +194,8 @@ pub struct Scene {
 /// # Errors
 /// The database's.
 pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
-    let fleet = Fleet::load(connection)?;
-    let mut copies: HashSet<(HostRow, PackageId)> =
-        copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
-    if let Some(own) = fleet.own() {
-        copies.extend(super::copies::own(connection)?.into_iter().map(|copy| (own.row, copy.package)));
-    }
-    Ok(Scene { fleet, copies })
+    let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
+    Ok(Scene { fleet: Fleet::load(connection)?, copies })
 }
 
 /// The counters of all relays, as reported.
