@@ -158,9 +158,10 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(upper::run_feed(system.clone()));
     tasks.spawn(upper::run_reports(system.clone()));
     tasks.spawn(upper::run_renewal(system.clone()));
+    tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone());
+    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 

@@ -15,7 +15,7 @@ use super::around::Around;
 use super::plan_text;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations};
+use super::{Admin, AdminError, destinations, known};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
 use crate::db::standings::{Needs, Standings};
@@ -58,6 +58,7 @@ pub async fn plan(
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
     let wish = Wish::read(&new, now())?;
+    known::refresh(&admin.system).await?;
     let draft = admin.system.db.read(move |connection| draft(connection, wish)).await?;
     Ok(Json(view(&admin.system, draft)))
 }

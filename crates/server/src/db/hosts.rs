@@ -277,6 +277,9 @@ pub fn learn(
         ],
         |row| row.get(0),
     )?;
+    if place.host == *own {
+        super::meta::set(tx, "own_row", row)?;
+    }
     let belongs = |until: Time, joined: Time| until != Time(0) || joined != Time(0);
     let belonged = before.as_ref().is_some_and(|host| belongs(host.groups_until, host.place_joined));
     if belonged || belongs(place.groups_until, place.joined) {

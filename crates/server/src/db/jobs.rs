@@ -98,7 +98,7 @@ pub fn take(
         }
         Gate::Known | Gate::Take => {}
     }
-    let row = store(tx, incoming)?;
+    let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
@@ -115,15 +115,15 @@ pub fn take(
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
-fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
+fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
-                 asked, grows, closed, asks_facts)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                 asked, grows, closed, asks_facts, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
                  intent = excluded.intent, grows = excluded.grows,
-                 closed = excluded.closed, asks_facts = excluded.asks_facts
+                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -140,7 +140,8 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             incoming.asked,
             job.grows(),
             job.terms.closed.map(|at| at.0),
-            job.asks_facts()
+            job.asks_facts(),
+            now.0
         ],
         |row| row.get(0),
     )?)
@@ -390,14 +391,18 @@ pub struct JobRecord {
     pub starts: Time,
     /// Ends.
     pub until: Time,
-    /// `open` or `cancelled`.
+    /// `open`, `suspended` or `cancelled`.
     pub intent: String,
     /// JSON of what was understood of `--to`.
     pub asked: String,
+    /// Whether hosts that join later are taken in.
+    pub grows: bool,
+    /// When its newest revision came here.
+    pub changed: Time,
 }
 
-const JOB_COLUMNS: &str =
-    "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
+const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                           intent, asked, grows AND closed IS NULL, changed";
 
 fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
@@ -415,6 +420,8 @@ fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
         until: Time(row.get(9)?),
         intent: row.get(10)?,
         asked: row.get(11)?,
+        grows: row.get(12)?,
+        changed: Time(row.get(13)?),
     })
 }
 

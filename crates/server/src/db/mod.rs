@@ -4,6 +4,7 @@
 //! transaction and answers only after commit, so that the price of durability is shared. A command that fails is taken back
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
+pub mod access;
 pub mod control;
 pub mod copies;
 pub mod feeds;
@@ -11,6 +12,7 @@ pub mod groups;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod known;
 pub mod late;
 pub mod lines;
 pub mod meta;

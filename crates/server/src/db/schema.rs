@@ -204,6 +204,9 @@ ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
 CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+-- control: when a job's newest revision came here.
+ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+
 CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
   WITHOUT ROWID;
 
