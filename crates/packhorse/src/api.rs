@@ -8,7 +8,7 @@ use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
     AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
+    LineHistory, NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
     RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
@@ -205,6 +205,11 @@ impl Api {
     /// One job; `job` as [`crate::address::job_path`] makes it.
     pub async fn job(&self, job: &str) -> Result<JobView, LinkError> {
         self.get(&format!("/admin/v1/jobs/{job}")).await
+    }
+
+    /// One machine's part of a job.
+    pub async fn line(&self, job: &str, host: &str) -> Result<LineHistory, LinkError> {
+        self.get(&format!("/admin/v1/jobs/{job}/hosts/{}", encode(host))).await
     }
 
     /// One job as soon as there is news after `seen`, or after [`HOLD_SECS`].

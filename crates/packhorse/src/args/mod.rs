@@ -16,7 +16,7 @@ pub use packages::{
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    RelayJoinArgs, RelayVerb, RunArgs, ServerRunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -171,6 +171,8 @@ mod tests {
             "demo --once",
             "server init --data hq --listen 127.0.0.1:8440 --name localhost",
             "server run --data hq",
+            "server run --data hq --history-days 200",
+            "job show 3 pc17 --json",
             "key new --out packager.key",
             "cabinet new office --key packager.pub",
             "cabinet trust office packager.pub",
@@ -224,6 +226,7 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "server run --history-days 10",
             "token new --uses 0",
             "server init --listen nowhere",
             "transfer a --to b",

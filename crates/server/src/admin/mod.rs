@@ -7,7 +7,7 @@
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
-//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -20,6 +20,7 @@ mod error;
 pub(crate) mod explain;
 pub(crate) mod format;
 pub(crate) mod groups;
+mod history;
 mod hosts;
 pub(crate) mod jobs;
 mod keep;
@@ -98,6 +99,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/plan", post(plan::plan))
         .route("/admin/v1/jobs", get(jobs::list).post(make::make))
         .route("/admin/v1/jobs/{job}", get(jobs::show))
+        .route("/admin/v1/jobs/{job}/hosts/{host}", get(history::of_line))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
         .route("/admin/v1/jobs/{job}/suspend", post(change::suspend))
