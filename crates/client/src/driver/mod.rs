@@ -74,6 +74,8 @@ pub(crate) struct Parts {
     pub kept: Kept,
     /// Whom it trusts.
     pub judge: Judge,
+    /// Which start of the machine this is.
+    pub boot: String,
     /// `client` or `relay`.
     pub role: &'static str,
     /// How the connection is.
@@ -108,12 +110,13 @@ pub(crate) struct Driver {
 impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
-        let Parts { tools, kept, judge, role, contact, until, wake, events } = parts;
+        let Parts { tools, kept, judge, boot, role, contact, until, wake, events } = parts;
         let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
             Agent::restore(tools.me, &tools.name, kept.incarnation, known, kept.base, &kept.entries);
         agent.numbered(kept.newest_alarm);
+        agent.booted(&boot);
         contact.send_modify(|contact| contact.hop = kept.hop);
         Driver {
             agent,

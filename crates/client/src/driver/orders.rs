@@ -14,6 +14,7 @@ use crate::ClientError;
 use crate::clock::chance;
 use crate::judge::Refused;
 use crate::store::Commit;
+use crate::zone::ahead_secs;
 
 /// Where an order says the packages of its job are to be had. What it says of others nobody signed and nobody asks for.
 pub(super) fn hints(job: &Job, order: &JobOrder) -> Vec<(PackageId, CopyHint)> {
@@ -134,7 +135,8 @@ impl Driver {
             self.hints.extend(hints(&judged.job, order));
             commit.bodies.insert(key, body);
         }
-        self.step_into(step, Input::Order { job: judged.job, attempt: judged.attempt }, now);
+        let ahead_secs = ahead_secs(&judged.job);
+        self.step_into(step, Input::Order { job: judged.job, attempt: judged.attempt, ahead_secs }, now);
         Ok(())
     }
 
