@@ -21,8 +21,8 @@ use crate::deb::{self, DebError, DebFacts};
 use crate::frame::Frame;
 use crate::limits;
 use crate::manifest::{
-    self, CdcDoc, CheckDoc, DebDoc, EntryDoc, EntryKindDoc, InstallDoc, Keep, Kind, Manifest,
-    ManifestDoc, ManifestError, PAYLOAD_TYPE,
+    self, CdcDoc, CheckDoc, DebDoc, EntryDoc, EntryKindDoc, InstallDoc, Keep, Kind, Manifest, ManifestDoc,
+    ManifestError, PAYLOAD_TYPE,
 };
 use crate::path::PathError;
 use crate::recipe::{self, Recipe, RecipeError};

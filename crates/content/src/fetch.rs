@@ -41,7 +41,7 @@ pub enum AcceptError {
 impl AcceptError {
     /// Is the disk full? Then making room helps, and nothing else.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, Self::Write { source, .. } if crate::store::is_full(source))
     }
 }
 
@@ -151,6 +151,13 @@ pub enum FetchError {
     ShuttingDown,
 }
 
+impl FetchError {
+    /// Is the disk here full? Then making room helps, and nothing else.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Write(error) if error.is_no_space())
+    }
+}
+
 impl From<AcceptError> for FetchError {
     fn from(error: AcceptError) -> Self {
         match error {
@@ -161,7 +168,7 @@ impl From<AcceptError> for FetchError {
 }
 
 /// What a failure means for the fetch machine.
-enum Verdict {
+pub(crate) enum Verdict {
     /// Ask again later.
     Retry,
     /// Ask again later, and remember who it was.
@@ -171,7 +178,7 @@ enum Verdict {
 }
 
 impl FetchError {
-    fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self {
             // A body that ends early is what a broken line looks like through HTTP.
             Self::Content(FrameError::Truncated(_)) => Verdict::Retry,
@@ -224,10 +231,7 @@ async fn ask_once<T: Target>(
     fetch: &mut Fetch,
     progress: &mut (impl FnMut(Progress<'_>) + Send),
 ) -> Result<(), FetchError> {
-    let asking = source.frames(&ranges);
-    let body = tokio::time::timeout(stall(0), asking)
-        .await
-        .map_err(|_| FetchError::Stalled(limits::STALL_SECS))??;
+    let body = ask_in_time(source, &ranges).await?;
     receive(target, ranges, body, |event| {
         if let Progress::Received { chunks, .. } = &event {
             fetch.got(chunks.clone());
@@ -235,6 +239,12 @@ async fn ask_once<T: Target>(
         progress(event);
     })
     .await
+}
+
+/// Asks a source that may be silent.
+pub(crate) async fn ask_in_time(source: &dyn Source, ranges: &RangeSet) -> Result<Body, FetchError> {
+    let asking = tokio::time::timeout(stall(0), source.frames(ranges));
+    Ok(asking.await.map_err(|_| FetchError::Stalled(limits::STALL_SECS))??)
 }
 
 /// Takes one body of frames into a target: exactly the chunks asked for, each once, then the end. For uploads too.
@@ -247,8 +257,7 @@ pub async fn receive<T: Target>(
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     mut progress: impl FnMut(Progress<'_>) + Send,
 ) -> Result<(), FetchError> {
-    let mut incoming =
-        Incoming { body: Box::pin(body), decoder: FrameDecoder::new(asked), frame_began: Instant::now() };
+    let mut incoming = Incoming::new(body, asked);
     let mut writing: Option<Writing> = None;
     loop {
         let next = match writing.as_mut() {
@@ -306,16 +315,26 @@ impl Writing {
 }
 
 /// A body being cut into frames.
-struct Incoming {
+pub(crate) struct Incoming {
     body: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
     decoder: FrameDecoder,
     frame_began: Instant,
 }
 
 impl Incoming {
+    /// A body that is to hold the frames of the chunks asked for.
+    pub(crate) fn new(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static, asked: RangeSet) -> Self {
+        Self { body: Box::pin(body), decoder: FrameDecoder::new(asked), frame_began: Instant::now() }
+    }
+
+    /// The last frame was worked off: the time of the next one begins now.
+    pub(crate) fn taken(&mut self) {
+        self.frame_began = Instant::now();
+    }
+
     /// The next frame, or `None` when everything asked for has come and the body has ended. May be dropped and called
     /// again: nothing is lost, and the time a frame has goes on.
-    async fn next_frame(&mut self) -> Result<Option<Frame>, FetchError> {
+    pub(crate) async fn next_frame(&mut self) -> Result<Option<Frame>, FetchError> {
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(FetchError::Content)? {
                 self.frame_began = Instant::now();
@@ -341,7 +360,7 @@ fn micros(micros: i64) -> Duration {
 }
 
 /// Any number that differs between hosts and moments; it spreads those who failed together.
-fn jitter() -> u64 {
+pub(crate) fn jitter() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

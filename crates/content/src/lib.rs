@@ -30,5 +30,6 @@ pub mod phk;
 pub mod recipe;
 pub mod serve;
 pub mod store;
+pub mod through;
 pub mod timing;
 pub mod tree;

@@ -55,17 +55,8 @@ pub struct RecipeError {
     pub problem: String,
 }
 
-const NOT_YET_INSTALL: &[&str] = &[
-    "command",
-    "arguments",
-    "success_codes",
-    "restart",
-    "restore",
-    "closes",
-    "before",
-    "after",
-    "on_error",
-];
+const NOT_YET_INSTALL: &[&str] =
+    &["command", "arguments", "success_codes", "restart", "restore", "closes", "before", "after", "on_error"];
 const NOT_YET_TABLES: &[&str] = &["conditions"];
 
 /// Parses the text of a recipe; `file` is only for messages. Errors: the first thing wrong, with its line.

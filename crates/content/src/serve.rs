@@ -75,6 +75,9 @@ impl Serving {
                 return Ok(ready);
             }
             self.cursor = 0;
+            if self.reader.is_closed() {
+                return Err(gone());
+            }
             self.wait_for_arrival().await?;
         }
     }
@@ -88,6 +91,11 @@ impl Serving {
             )),
         }
     }
+}
+
+/// The package stopped arriving here, for want of room: asked again, it comes another way.
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::StorageFull, "the content does not arrive here any more; ask again")
 }
 
 fn read_piece(reader: &Reader, indices: &[u32]) -> io::Result<Bytes> {

@@ -7,6 +7,7 @@
 //! | `manifests/<id>.env` | the signed manifest, the bytes as received |
 //! | `staging/<id>.pack`, `.env` | a package still arriving; used again after a restart |
 //! | `store.db` | chunk → where it lies; which packs a package uses; made anew from the rest when it is lost |
+//! | `ballast` | room in which the database opens on a full disk |
 //!
 //! A chunk that several packages share lies in the pack of the first. A pack goes when no package uses it any more.
 //! One way in: [`Store::begin`] → [`Intake::accept`] (limit, hash, append) → [`Intake::finish`] (one durability point).
@@ -18,6 +19,7 @@ mod intake;
 mod pack;
 mod reader;
 mod recover;
+mod space;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -33,7 +35,12 @@ use crate::manifest::{Manifest, ManifestError};
 use db::Db;
 pub use intake::{Intake, IntakeStats};
 pub use reader::Reader;
-use reader::View;
+use reader::{Reading, View};
+pub(crate) use space::is_full;
+pub use space::{CopySpace, Space};
+
+/// A file that takes room, to be thrown off when a store is to be opened on a full disk.
+const BALLAST: &str = "ballast";
 
 /// Views of packages kept open for the next reader.
 const VIEWS_KEPT: usize = 4;
@@ -99,7 +106,11 @@ impl StoreError {
 
     /// Is the disk full? Then making room helps, and nothing else.
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        match self {
+            Self::Io { source, .. } => space::is_full(source),
+            Self::Db { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
     }
 }
 
@@ -135,11 +146,19 @@ struct Inner {
     /// deleted between being found and being pinned.
     pins: Mutex<HashMap<i64, usize>>,
     views: Mutex<VecDeque<Arc<View>>>,
+    /// Who reads which package: alive while a reader of it is.
+    reading: Mutex<HashMap<PackageId, Weak<Reading>>>,
 }
 
 /// A poisoned lock means a panic elsewhere; the data behind our locks is valid between any two statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_db(dir: &Path) -> Result<Db, StoreError> {
+    let (mut db, is_new) = Db::open(&dir.join("store.db"))?;
+    recover::recover(dir, &mut db, is_new)?;
+    Ok(db)
 }
 
 impl Store {
@@ -149,14 +168,23 @@ impl Store {
         for part in ["packs", "manifests", "staging"] {
             make_dir(&dir.join(part))?;
         }
-        let (mut db, is_new) = Db::open(&dir.join("store.db"))?;
-        recover::recover(dir, &mut db, is_new)?;
+        let db = match open_db(dir) {
+            // A disk so full that the database cannot even be opened: the ballast is for this.
+            Err(error) if error.is_no_space() => {
+                tracing::warn!(%error, "the disk is full; the ballast is thrown off");
+                remove_file(&dir.join(BALLAST))?;
+                open_db(dir)?
+            }
+            other => other?,
+        };
+        space::lay_ballast(&dir.join(BALLAST));
         Ok(Self(Arc::new(Inner {
             dir: dir.to_owned(),
             db: Mutex::new(db),
             slots: Mutex::default(),
             pins: Mutex::default(),
             views: Mutex::default(),
+            reading: Mutex::default(),
         })))
     }
 
@@ -205,6 +233,7 @@ impl Store {
         let mut current = lock(&slot);
         // One that finished and was removed since is of no use any more.
         if let Some(intake) = current.upgrade()
+            && !intake.is_given_up()
             && (!intake.is_finished() || self.has(&manifest.id())?)
         {
             return Ok(intake);
@@ -218,7 +247,7 @@ impl Store {
     pub fn arriving(&self, id: &PackageId) -> Option<Arc<Intake>> {
         let slot = lock(&self.0.slots).get(id).cloned()?;
         let current = lock(&slot).upgrade();
-        current.filter(|intake| !intake.is_finished())
+        current.filter(|intake| !intake.is_finished() && !intake.is_given_up())
     }
 
     /// Throws away what has arrived of a package that is not whole. Errors: somebody still holds its intake.
@@ -243,10 +272,25 @@ impl Store {
         if !db.has(id)? {
             return Err(StoreError::NotFound(*id));
         }
+        // A view that is kept for the next reader holds the bytes on the disk.
+        lock(&self.0.views).retain(|view| view.manifest().id() != *id);
         // Forget first, then unlink: after a kill in between, opening the store removes the files nobody knows.
         let pinned = self.pinned();
-        let packs = db.remove(id, &pinned)?;
-        lock(&self.0.views).retain(|view| view.manifest().id() != *id);
+        let packs = match db.remove(id, &pinned) {
+            // A disk so full that it cannot even be written down what goes: then it goes first. After a kill in between,
+            // opening the store finds the packs missing.
+            Err(error) if error.is_no_space() => {
+                tracing::warn!(%error, package = %id, "the disk is full; what goes is unlinked first");
+                let going = db.unused_without(id, &pinned)?;
+                self.unlink(id, &going)?;
+                db.remove(id, &pinned)?
+            }
+            other => other?,
+        };
+        self.unlink(id, &packs)
+    }
+
+    fn unlink(&self, id: &PackageId, packs: &[String]) -> Result<(), StoreError> {
         remove_file(&manifest_path(&self.0.dir, id))?;
         packs.iter().try_for_each(|name| remove_pack(&self.0.dir, name))
     }
@@ -258,13 +302,22 @@ impl Store {
     /// Opens a package for reading, here or arriving. The reader keeps the bytes it may need, whatever is removed.
     pub fn reader(&self, id: &PackageId) -> Result<Reader, StoreError> {
         if let Some(intake) = self.arriving(id) {
-            return Ok(Reader::new(intake.view().clone()));
+            return Ok(self.read(intake.view().clone()));
         }
         let kept = lock(&self.0.views).iter().find(|view| view.manifest().id() == *id).cloned();
         match kept {
-            Some(view) => Ok(Reader::new(view)),
-            None => self.open_view(id).map(Reader::new),
+            Some(view) => Ok(self.read(view)),
+            None => self.open_view(id).map(|view| self.read(view)),
         }
+    }
+
+    /// What is here of a package that is neither stored nor arriving: chunks that other packages brought. The rest of it
+    /// is `None` to the reader, for ever.
+    pub fn reader_of_parts(&self, manifest: &Arc<Manifest>) -> Result<Reader, StoreError> {
+        let db = lock(&self.0.db);
+        let (view, _) = View::of_stored(&self.0.dir, &db, manifest.clone())?;
+        drop(db);
+        Ok(self.read(Arc::new(view)))
     }
 
     fn open_view(&self, id: &PackageId) -> Result<Arc<View>, StoreError> {
@@ -307,27 +360,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    /// Bytes of all files of the store: packs, manifests, what is arriving, the database.
-    pub fn used_bytes(&self) -> Result<u64, StoreError> {
-        let mut total = 0;
-        for part in ["", "packs", "manifests", "staging"] {
-            let dir = self.0.dir.join(part);
-            for item in fs::read_dir(&dir).map_err(StoreError::io(&dir))? {
-                // A file may go between being listed and being asked.
-                let metadata = item.and_then(|item| item.metadata());
-                total += metadata.map_or(0, |metadata| if metadata.is_file() { metadata.len() } else { 0 });
-            }
-        }
-        Ok(total)
-    }
-
-    /// Bytes the file system of the store has free for this user.
-    pub fn free_bytes(&self) -> Result<u64, StoreError> {
-        let stat =
-            rustix::fs::statvfs(&self.0.dir).map_err(|error| StoreError::io(&self.0.dir)(error.into()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -390,5 +422,9 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    write().map_err(StoreError::io(path))
+    write().map_err(|error| {
+        // Half a file on a full disk would only take the room of what is to come.
+        let _ = fs::remove_file(&beside);
+        StoreError::io(path)(error)
+    })
 }

@@ -43,10 +43,9 @@ pub fn install_at_text(at: DateTime) -> String {
 /// What both may not say together. Errors: a sentence.
 pub fn check_together(timing: Timing, install_at: Option<DateTime>) -> Result<(), String> {
     match (timing, install_at) {
-        (Timing::Start | Timing::Stop, Some(_)) => Err(format!(
-            "timing {:?} and install_at exclude each other: write one of them",
-            word(timing)
-        )),
+        (Timing::Start | Timing::Stop, Some(_)) => {
+            Err(format!("timing {:?} and install_at exclude each other: write one of them", word(timing)))
+        }
         _ => Ok(()),
     }
 }
@@ -63,7 +62,9 @@ mod tests {
         assert!(parse("later").is_err());
         let at = parse_install_at("2026-12-01 07:00").unwrap();
         assert_eq!(install_at_text(at), "2026-12-01 07:00");
-        for bad in ["2026-12-01", "2026-12-01T07:00", "2026-13-01 07:00", "2026-12-01 07:00Z", "2026-12-0é 7:00", ""] {
+        for bad in
+            ["2026-12-01", "2026-12-01T07:00", "2026-13-01 07:00", "2026-12-01 07:00Z", "2026-12-0é 7:00", ""]
+        {
             assert!(parse_install_at(bad).is_err(), "{bad}");
         }
         assert!(check_together(Timing::Start, Some(at)).is_err());

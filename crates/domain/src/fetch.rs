@@ -258,6 +258,13 @@ impl Fetch {
         &self.missing
     }
 
+    /// What is wanted changed: from now on this is missing. Pauses and strikes stay.
+    pub fn want(&mut self, mut missing: RangeSet) {
+        let count = u32::try_from(self.lengths.len()).unwrap_or(u32::MAX);
+        missing.remove(count..u32::MAX);
+        self.missing = missing;
+    }
+
     /// These chunks arrived and were stored: progress, so pauses start small again.
     pub fn got(&mut self, range: Range<u32>) {
         self.missing.remove(range);

@@ -1,11 +1,14 @@
 //! Keeping time: until when a relay promises to keep a copy (design section 3).
+//!
+//! A date lasts to the end of its day in the managing server's zone. What a day's end is depends on calendars, so it is
+//! found by a function that is given: (an instant, days more) → the end of that day.
 
 use crate::time::Time;
 
-/// A package's `keep`.
+/// A keeping time as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// Days after its registration.
+    /// Days: a package's count from its registration, a job's from the arrival at the relay.
     Days(u32),
     /// To the end of a day; the instant is that end, in the server's zone.
     Until(Time),
@@ -15,21 +18,158 @@ pub enum Keep {
 pub const KEEP_DAYS_DEFAULT: u32 = 90;
 /// The longest keeping time in days: a hundred years.
 pub const KEEP_DAYS_MAX: u32 = 36_500;
+/// How long a copy past its date is left to the open jobs below that need it, in seconds.
+pub const GRACE_SECS: i64 = 24 * 3600;
 
-/// The date of a copy when an order with the package's own keeping time `package` comes by: an order without `--keep` never
-/// moves a standing date.
-pub fn date(standing: Option<Time>, package: Time) -> Time {
-    standing.unwrap_or(package)
+/// The end of the day that is so many days after an instant, in the managing server's zone.
+pub type DayEnd<'a> = &'a dyn Fn(Time, u32) -> Time;
+
+/// Somebody's wish for the date of a copy: a job's `--keep`, or `relay keep`. An order without `--keep` is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepOrder {
+    /// How long.
+    pub keep: Keep,
+    /// When it was ordered: the last order wins, in whatever sequence they come.
+    pub ordered: Time,
+    /// Whether the relay's own administrator ordered it, who may not shorten what a higher system set.
+    pub own: bool,
+}
+
+/// The date of a copy, and which order set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// Kept until then.
+    pub until: Time,
+    /// The order that set it; `None`: the package's own keeping time.
+    pub ordered: Option<Time>,
+    /// Whether a higher system set it, by an order or by the package.
+    pub by_higher: bool,
+}
+
+/// What an order does to a standing date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// It sets this date.
+    To(Dated),
+    /// A later order stands already (or this same one).
+    Stands,
+    /// The relay's own administrator may not shorten what a higher system set.
+    Refused,
+}
+
+impl KeepOrder {
+    /// The date it asks for, counted from `from`.
+    pub fn until(&self, from: Time, day_end: DayEnd<'_>) -> Time {
+        match self.keep {
+            Keep::Days(days) => day_end(from, days),
+            Keep::Until(until) => until,
+        }
+    }
+}
+
+/// The date of a copy that just arrived: the last order's, counted from now; without one the package's own.
+pub fn arrived(package: Time, orders: &[KeepOrder], now: Time, day_end: DayEnd<'_>) -> Dated {
+    let first = Dated { until: package, ordered: None, by_higher: true };
+    let mut orders: Vec<&KeepOrder> = orders.iter().collect();
+    orders.sort_by_key(|order| order.ordered);
+    orders.into_iter().fold(first, |date, order| match moved(&date, order, now, day_end) {
+        Moved::To(date) => date,
+        Moved::Stands | Moved::Refused => date,
+    })
+}
+
+/// An order comes by at `now` for a copy that is there: its days count from now.
+pub fn moved(standing: &Dated, order: &KeepOrder, now: Time, day_end: DayEnd<'_>) -> Moved {
+    if standing.ordered.is_some_and(|last| order.ordered <= last) {
+        return Moved::Stands;
+    }
+    let until = order.until(now, day_end);
+    // A promise that has ended is nobody's any more.
+    if order.own && standing.by_higher && until < standing.until && now < standing.until {
+        return Moved::Refused;
+    }
+    let by_higher = !order.own || (standing.by_higher && until == standing.until);
+    Moved::To(Dated { until, ordered: Some(order.ordered), by_higher })
+}
+
+/// Whether a copy goes by itself now: past its date and needed by no open job below, or a day past it. One that is being
+/// read stays until the last reader is done.
+pub fn lets_go(until: Time, needed: bool, being_read: bool, now: Time) -> bool {
+    !being_read && now >= goes_at(until, needed)
+}
+
+/// When a copy goes by itself.
+pub fn goes_at(until: Time, needed: bool) -> Time {
+    if needed { until.plus_secs(GRACE_SECS) } else { until }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DAY: i64 = 86_400_000_000;
+
+    /// Days of 24 hours that end at midnight.
+    fn end(from: Time, days: u32) -> Time {
+        Time((from.0 / DAY + i64::from(days) + 1) * DAY - 1)
+    }
+
+    fn order(ordered: i64, keep: Keep) -> KeepOrder {
+        KeepOrder { keep, ordered: Time(ordered), own: false }
+    }
+
+    fn own(ordered: i64, keep: Keep) -> KeepOrder {
+        KeepOrder { own: true, ..order(ordered, keep) }
+    }
+
     #[test]
-    fn a_standing_date_is_not_moved() {
-        assert_eq!(date(None, Time(5)), Time(5));
-        assert_eq!(date(Some(Time(3)), Time(5)), Time(3));
-        assert_eq!(date(Some(Time(9)), Time(5)), Time(9));
+    fn days_count_from_the_arrival_and_last_to_the_days_end() {
+        let package = Time(90 * DAY);
+        let plain = arrived(package, &[], Time(5), &end);
+        assert_eq!((plain.until, plain.ordered), (package, None));
+        let dated = arrived(package, &[order(1, Keep::Days(3))], Time(10 * DAY + 7), &end);
+        assert_eq!((dated.until, dated.ordered), (Time(14 * DAY - 1), Some(Time(1))));
+        let until = arrived(package, &[order(1, Keep::Until(Time(7)))], Time(5), &end);
+        assert_eq!(until.until, Time(7));
+    }
+
+    #[test]
+    fn the_last_order_wins_either_way_and_in_any_sequence() {
+        let orders = [order(3, Keep::Days(1)), order(9, Keep::Days(5)), order(6, Keep::Days(50))];
+        let at = Time(2 * DAY);
+        assert_eq!(arrived(Time(1), &orders, at, &end).until, Time(8 * DAY - 1));
+        let mut standing = arrived(Time(90 * DAY), &[], at, &end);
+        for order in &orders {
+            if let Moved::To(date) = moved(&standing, order, at, &end) {
+                standing = date;
+            }
+        }
+        assert_eq!(standing.until, Time(8 * DAY - 1));
+        // The same order once more, days later, moves nothing: its days were counted.
+        assert_eq!(moved(&standing, &orders[1], Time(4 * DAY), &end), Moved::Stands);
+        let shorter = moved(&standing, &order(10, Keep::Days(0)), at, &end);
+        assert!(matches!(shorter, Moved::To(date) if date.until == Time(3 * DAY - 1)));
+    }
+
+    #[test]
+    fn a_relays_own_administrator_cannot_shorten_what_a_higher_system_set() {
+        let standing = arrived(Time(9 * DAY), &[], Time(DAY), &end);
+        assert_eq!(moved(&standing, &own(1, Keep::Days(2)), Time(DAY), &end), Moved::Refused);
+        let Moved::To(longer) = moved(&standing, &own(1, Keep::Days(20)), Time(DAY), &end) else {
+            panic!("longer is allowed")
+        };
+        assert_eq!((longer.until, longer.by_higher), (Time(22 * DAY - 1), false));
+        // Its own extension it may take back; and after the promise has ended anything goes.
+        assert!(matches!(moved(&longer, &own(2, Keep::Days(2)), Time(DAY), &end), Moved::To(_)));
+        assert!(matches!(moved(&standing, &own(1, Keep::Days(0)), Time(9 * DAY), &end), Moved::To(_)));
+    }
+
+    #[test]
+    fn past_its_date_a_copy_goes_when_nobody_needs_it_or_a_day_later() {
+        let until = Time(DAY);
+        assert!(!lets_go(until, false, false, Time(DAY - 1)));
+        assert!(lets_go(until, false, false, Time(DAY)));
+        assert!(!lets_go(until, true, false, Time(DAY)) && lets_go(until, true, false, Time(2 * DAY)));
+        assert!(!lets_go(until, false, true, Time(9 * DAY)));
     }
 }

@@ -16,7 +16,7 @@
 //! | [`ingest`] | what a system does with reports from below |
 //! | [`planner`] | one job × one direct lower system → the order for it |
 //! | [`agent`] | the client: from an order to a result, through every restart |
-//! | [`lease`] | keeping time of a relay's copies |
+//! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
 //! | [`fetch`] | which chunks to ask for next |
 //! | [`twins`] | one machine or two under one name |
 
@@ -33,6 +33,7 @@ pub mod outbox;
 pub mod planner;
 pub mod reason;
 pub mod report;
+pub mod room;
 pub mod time;
 pub mod twins;
 pub mod version;

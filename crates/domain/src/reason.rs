@@ -237,7 +237,8 @@ impl Reason {
 
     /// Whether it was only about a time, and that has come: what holds the line up now, its surroundings say.
     pub fn is_over(&self, now: Time) -> bool {
-        let timed = matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
+        let timed =
+            matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
         timed && matches!(self.next_try, NextTry::At(at) if at <= now)
     }
 

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn versions_of_an_unknown_scheme_are_compared_as_well_as_can_be() {
-        for (a, b) in [("1", "1"), ("1.9", "1.10"), ("2", "2.0.1"), ("1:1.0-1", "1:1.0-2"), ("odd_", "odd_")] {
+        for (a, b) in [("1", "1"), ("1.9", "1.10"), ("2", "2.0.1"), ("1:1.0-1", "1:1.0-2"), ("odd_", "odd_")]
+        {
             assert!(not_above(a, b), "{a} {b}");
         }
         assert!(!not_above("2.0", "1.9") && !not_above("1:2", "2") && !not_above("a_", "b c"));

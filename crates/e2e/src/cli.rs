@@ -6,18 +6,26 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::binary;
+use crate::net::namespace::Namespace;
 
 /// Runs commands with one administrator's access.
 #[derive(Debug, Clone)]
 pub struct Cli {
     context: Option<PathBuf>,
     folder: PathBuf,
+    inside: Option<Namespace>,
 }
 
 impl Cli {
     /// Commands in `folder`, with the access file `context`.
     pub fn new(folder: &Path, context: Option<&Path>) -> Cli {
-        Cli { context: context.map(Path::to_owned), folder: folder.to_owned() }
+        Cli { context: context.map(Path::to_owned), folder: folder.to_owned(), inside: None }
+    }
+
+    /// The same, run in a network of its own.
+    pub fn inside(mut self, inside: Option<&Namespace>) -> Cli {
+        self.inside = inside.cloned();
+        self
     }
 
     /// Runs one command to its end.
@@ -28,7 +36,7 @@ impl Cli {
         if let Some(context) = &self.context {
             command.env("PACKHORSE_CONTEXT", context);
         }
-        let output = command.output().expect("the program starts");
+        let output = within(self.inside.as_ref(), || command.output()).expect("the program starts");
         Ran::new(args, &output)
     }
 
@@ -43,6 +51,14 @@ impl Cli {
         args.push("--json");
         let text = self.run(&args).ok();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: no JSON ({error}): {text}"))
+    }
+}
+
+/// Does something in a network of its own, if there is one.
+pub fn within<T>(inside: Option<&Namespace>, work: impl FnOnce() -> T) -> T {
+    match inside {
+        Some(inside) => inside.enter(work),
+        None => work(),
     }
 }
 

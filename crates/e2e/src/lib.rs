@@ -5,7 +5,8 @@
 //! | [`binary`], [`process`], [`ports`], [`wait`] | the program, started and ended; conditions with a deadline |
 //! | [`world`], [`system`], [`cli`] | a managing server, relays, clients, each with its own folder; the administrator's commands |
 //! | [`access`], [`raw`], [`history`] | what no command shows: the administrator's API, the protocol spoken by hand, reports |
-//! | [`proxy`] | a line between two systems that counts, cuts, stalls |
+//! | [`proxy`] | a line between two systems that counts, delays, loses, cuts, stalls |
+//! | [`net`] | a network of namespaces with lines of different width, and thirteen systems in it |
 //! | [`source`], [`handmade`], [`tree`], [`deb`] | packages, and what they become on a client |
 //! | [`evil`] | a relay system with real keys that lies |
 
@@ -16,6 +17,7 @@ pub mod deb;
 pub mod evil;
 pub mod handmade;
 pub mod history;
+pub mod net;
 pub mod ports;
 pub mod process;
 pub mod proxy;

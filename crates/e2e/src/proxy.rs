@@ -1,17 +1,20 @@
-//! A line between two systems, in the test's own process: counts the bytes of each direction, and cuts, stalls or refuses
-//! when told to. TLS runs through it untouched.
+//! A line between two systems, in the test's own process: counts the bytes of each direction, delays and loses what it is
+//! told to, and cuts, stalls or refuses. TLS runs through it untouched.
 
-use std::net::SocketAddr;
+mod pump;
+mod weather;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use rustix::net::sockopt::ip_original_dst;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-const BUFFER_BYTES: usize = 64 << 10;
+pub use weather::Weather;
 
 /// What the line does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +26,18 @@ enum Mode {
     Refuse,
 }
 
+/// Where a connection is led.
+#[derive(Debug, Clone, Copy)]
+pub enum Target {
+    /// There.
+    Fixed(SocketAddr),
+    /// Where it wanted to go when the network turned it here.
+    Original,
+}
+
 #[derive(Debug)]
 struct Line {
-    target: SocketAddr,
+    target: Target,
     up_bytes: AtomicU64,
     down_bytes: AtomicU64,
     /// Counted down with every byte down; at 0 everything is cut, once.
@@ -37,6 +49,8 @@ struct Line {
     /// Connections with a lower number carry nothing upwards.
     muted: watch::Sender<u64>,
     opened: AtomicU64,
+    resets: AtomicU64,
+    weather: watch::Sender<Weather>,
 }
 
 /// A line. It ends with its guard.
@@ -50,10 +64,16 @@ pub struct Proxy {
 impl Proxy {
     /// A line to `target` on loopback.
     pub fn start(runtime: &Runtime, target: u16) -> Proxy {
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port");
+        let listener = StdListener::bind(("127.0.0.1", 0)).expect("a port");
+        Proxy::at(runtime, listener, Target::Fixed(SocketAddr::from(([127, 0, 0, 1], target))))
+    }
+
+    /// A line from a listener to `target`. It calls onwards out of the network in which the runtime was made.
+    pub fn at(runtime: &Runtime, listener: StdListener, target: Target) -> Proxy {
         let port = listener.local_addr().expect("its address").port();
+        listener.set_nonblocking(true).expect("a listener that does not block");
         let line = Arc::new(Line {
-            target: SocketAddr::from(([127, 0, 0, 1], target)),
+            target,
             up_bytes: AtomicU64::new(0),
             down_bytes: AtomicU64::new(0),
             cut_armed: AtomicBool::new(false),
@@ -62,6 +82,8 @@ impl Proxy {
             cuts: watch::Sender::new(0),
             muted: watch::Sender::new(0),
             opened: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            weather: watch::Sender::new(Weather::default()),
         });
         let task = runtime.spawn(accept(listener, line.clone()));
         Proxy { port, line, task }
@@ -80,6 +102,16 @@ impl Proxy {
     /// Bytes from the lower to the higher system so far.
     pub fn up_bytes(&self) -> u64 {
         self.line.up_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Connections that the weather has ended so far.
+    pub fn resets(&self) -> u64 {
+        self.line.resets.load(Ordering::Relaxed)
+    }
+
+    /// From now on the line is like this, for connections that stand, too.
+    pub fn weather(&self, weather: Weather) {
+        self.line.weather.send_replace(weather);
     }
 
     /// Cuts every connection once that many bytes more have come down.
@@ -133,6 +165,14 @@ impl Line {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    fn count(&self, is_up: bool, bytes: u64) {
+        if is_up {
+            self.up_bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.count_down(bytes);
+        }
+    }
+
     fn count_down(&self, bytes: u64) {
         let now = self.down_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let due = now >= self.cut_at.load(Ordering::Relaxed);
@@ -142,7 +182,17 @@ impl Line {
     }
 }
 
-async fn accept(listener: TcpListener, line: Arc<Line>) {
+impl Target {
+    fn of(self, lower: &TcpStream) -> io::Result<SocketAddr> {
+        match self {
+            Target::Fixed(address) => Ok(address),
+            Target::Original => Ok(SocketAddr::V4(ip_original_dst(lower)?)),
+        }
+    }
+}
+
+async fn accept(listener: StdListener, line: Arc<Line>) {
+    let listener = TcpListener::from_std(listener).expect("a listener");
     loop {
         if let Ok((lower, _)) = listener.accept().await {
             tokio::spawn(connection(lower, line.clone()));
@@ -156,40 +206,12 @@ async fn connection(lower: TcpStream, line: Arc<Line>) {
     if *line.mode.borrow() == Mode::Refuse {
         return;
     }
-    let Ok(higher) = TcpStream::connect(line.target).await else { return };
+    let Ok(target) = line.target.of(&lower) else { return };
+    let Ok(higher) = TcpStream::connect(target).await else { return };
     // Small answers are what control connections are made of.
     let _ = (lower.set_nodelay(true), higher.set_nodelay(true));
-    let ((lower_read, lower_write), (higher_read, higher_write)) = (lower.into_split(), higher.into_split());
     tokio::select! {
-        _ = async { tokio::join!(up(lower_read, higher_write, &line, number), down(higher_read, lower_write, &line)) } => {}
+        () = pump::both(lower, higher, &line, number) => {}
         _ = cuts.changed() => {}
     }
-}
-
-async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: &Line, number: u64) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let (mut mode, mut muted) = (line.mode.subscribe(), line.muted.subscribe());
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let passes = mode.wait_for(|mode| *mode != Mode::Stall).await.is_ok();
-        let heard = muted.wait_for(|muted| number >= *muted).await.is_ok();
-        if !passes || !heard || to.write_all(&buffer[..length]).await.is_err() {
-            return;
-        }
-        line.up_bytes.fetch_add(length as u64, Ordering::Relaxed);
-    }
-    // The other direction may have more to say.
-    let _ = to.shutdown().await;
-}
-
-async fn down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: &Line) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    let mut mode = line.mode.subscribe();
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let passes = mode.wait_for(|mode| *mode != Mode::Stall).await.is_ok();
-        if !passes || to.write_all(&buffer[..length]).await.is_err() {
-            return;
-        }
-        line.count_down(length as u64);
-    }
-    let _ = to.shutdown().await;
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cli::{Cli, Ran};
+use crate::cli::{Cli, Ran, within};
+use crate::net::namespace::Namespace;
 use crate::process::Process;
 
 /// What a system is.
@@ -44,6 +45,10 @@ pub struct System {
     pub root: PathBuf,
     /// Where it listens; 0 for a client.
     pub port: u16,
+    /// By what name or address it is called.
+    pub host: String,
+    /// The network it runs in, if it has one of its own.
+    pub inside: Option<Namespace>,
     /// Environment it is started with.
     pub environment: Vec<(String, String)>,
     process: Option<Process>,
@@ -58,6 +63,8 @@ impl System {
             data: data.to_owned(),
             root: root.to_owned(),
             port,
+            host: "localhost".to_owned(),
+            inside: None,
             environment: Vec::new(),
             process: None,
         }
@@ -65,7 +72,7 @@ impl System {
 
     /// Its address, for what is below it.
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.port)
+        format!("https://{}:{}", self.host, self.port)
     }
 
     /// Starts it.
@@ -73,7 +80,8 @@ impl System {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let data = self.data.display().to_string();
         let args = [self.kind.noun(), "run", "--data", &data];
-        self.process = Some(Process::start(&args, &self.environment, &self.log()));
+        let start = || Process::start(&args, &self.environment, &self.log());
+        self.process = Some(within(self.inside.as_ref(), start));
     }
 
     /// kill -9.

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::access::Access;
 use crate::cli::{Cli, Ran};
+use crate::net::namespace::Namespace;
 use crate::proxy::Proxy;
 use crate::source::Source;
 use crate::system::{Kind, System};
@@ -49,17 +50,28 @@ impl World {
 
     /// A managing server that runs with this environment.
     pub fn with(environment: &[(&str, &str)]) -> World {
+        World::at("127.0.0.1", "localhost", ports::free(), None, environment)
+    }
+
+    /// A managing server that runs and listens there, in a network of its own if it has one.
+    pub fn at(
+        address: &str,
+        name: &str,
+        port: u16,
+        inside: Option<&Namespace>,
+        environment: &[(&str, &str)],
+    ) -> World {
         let folder = tempfile::Builder::new().prefix("packhorse-e2e-").tempdir().expect("a folder");
         let data = folder.path().join("hq");
-        let port = ports::free();
-        let listen = format!("127.0.0.1:{port}");
-        let bare = Cli::new(folder.path(), None);
-        bare.ok(&["server", "init", "--data", "hq", "--listen", &listen, "--name", "localhost"]);
+        let listen = format!("{address}:{port}");
+        let bare = Cli::new(folder.path(), None).inside(inside);
+        bare.ok(&["server", "init", "--data", "hq", "--listen", &listen, "--name", name]);
         let mut server = System::new("hq", Kind::Server, &data, folder.path(), port);
+        (server.host, server.inside) = (name.to_owned(), inside.cloned());
         server.environment =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         server.start();
-        let cli = Cli::new(folder.path(), Some(&data.join("admin.toml")));
+        let cli = Cli::new(folder.path(), Some(&data.join("admin.toml"))).inside(inside);
         answering(&cli);
         cli.ok(&["key", "new", "--out", "packager.key"]);
         cli.ok(&["cabinet", "trust", "main", "packager.pub"]);
@@ -125,15 +137,29 @@ impl World {
 
     /// `relay join` or `client join`, with these further options.
     pub fn join(&self, kind: Kind, name: &str, url: &str, token: &str, options: &[&str]) -> Ran {
+        self.join_by(&self.cli, kind, name, url, token, options)
+    }
+
+    /// The same, typed elsewhere.
+    pub fn join_by(
+        &self,
+        cli: &Cli,
+        kind: Kind,
+        name: &str,
+        url: &str,
+        token: &str,
+        options: &[&str],
+    ) -> Ran {
         let root = format!("{name}-root");
         let mut args =
             vec![kind.noun(), "join", "--data", name, "--server", url, "--token", token, "--name", name];
         args.extend(["--root", &root]);
         args.extend(options);
-        self.cli.run(&args)
+        cli.run(&args)
     }
 
-    fn root_of(&self, name: &str) -> PathBuf {
+    /// Where a system installs.
+    pub fn root_of(&self, name: &str) -> PathBuf {
         self.folder().join(format!("{name}-root"))
     }
 
@@ -232,7 +258,8 @@ fn answering(cli: &Cli) {
     });
 }
 
-fn runtime() -> Runtime {
+/// Where tasks of a test run: in the network of the thread that makes it.
+pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

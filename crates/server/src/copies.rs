@@ -2,7 +2,7 @@
 //! One at a time for each package, whoever asks; a few packages at once. What is needed comes from the packages that are
 //! there already, and only the rest from the higher system.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,26 +39,37 @@ const MANIFEST_BYTES: usize = packhorse_content::limits::MANIFEST_BYTES + (64 <<
 /// First and longest pause after a package could not be taken in, in seconds.
 const PAUSE_SECS: (i64, i64) = (1, 60);
 
+/// Why a package could not be taken in.
 #[derive(Debug, thiserror::Error)]
-enum CopyError {
+pub enum CopyError {
+    /// The line.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Content.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// More than a manifest has.
     #[error("the manifest is larger than {MANIFEST_BYTES} bytes")]
     TooLarge,
+    /// Another one.
     #[error("the manifest is not that of the package: {0}")]
     Manifest(String),
+    /// Its envelope.
     #[error("the manifest: {0}")]
     Envelope(#[from] EnvelopeError),
+    /// Nobody trusted has signed it.
     #[error(transparent)]
     Distrust(#[from] Distrust),
+    /// The higher system is away.
     #[error("the higher system gave nothing {0} times in a row")]
     Away(u32),
+    /// This system is shutting down.
     #[error("the task ended: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -185,6 +196,51 @@ async fn try_once(
     system.outbox_news.notify_one();
     system.lines_changed();
     Ok(())
+}
+
+/// The manifest of a package that is here, arriving, or was passed on before; else fetched from above and verified. One
+/// fetch at a time, whoever asks: manifests are small.
+pub async fn pass_manifest(system: &Arc<System>, package: PackageId) -> Result<Bytes, CopyError> {
+    let mut passed = system.passed.lock().await;
+    let store = system.store.clone();
+    match tokio::task::spawn_blocking(move || store.manifest_envelope(&package)).await? {
+        Ok(envelope) => return Ok(envelope),
+        Err(StoreError::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(envelope) = passed.get(&package) {
+        return Ok(envelope);
+    }
+    let wanted = system.db.read(move |connection| copies::source(connection, &package)).await?;
+    let (Some(wanted), Some(upper)) = (wanted, &system.upper) else {
+        return Err(StoreError::NotFound(package).into());
+    };
+    let envelope = manifest(system, upper.link(), &wanted).await?;
+    verified(system, &wanted, &envelope)?;
+    passed.put(package, envelope.clone());
+    Ok(envelope)
+}
+
+/// Manifests that were passed on to lower systems, the newest last: kept in memory, for many ask for the same at a time.
+#[derive(Debug, Default)]
+pub struct Passed(VecDeque<(PackageId, Bytes)>);
+
+/// Most bytes of manifests that are kept.
+const PASSED_BYTES_MAX: usize = 32 << 20;
+
+impl Passed {
+    fn get(&self, package: &PackageId) -> Option<Bytes> {
+        self.0.iter().find(|(known, _)| known == package).map(|(_, envelope)| envelope.clone())
+    }
+
+    fn put(&mut self, package: PackageId, envelope: Bytes) {
+        self.0.push_back((package, envelope));
+        while self.0.len() > 1
+            && self.0.iter().map(|(_, known)| known.len()).sum::<usize>() > PASSED_BYTES_MAX
+        {
+            self.0.pop_front();
+        }
+    }
 }
 
 /// Fetches a package's manifest. It is not believed yet.

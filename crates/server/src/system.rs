@@ -78,6 +78,8 @@ pub struct System {
     pub copies_news: Notify,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
+    /// At a relay: manifests that were passed on without the packages.
+    pub passed: tokio::sync::Mutex<crate::copies::Passed>,
     /// Certificates changed.
     pub tls: packhorse_wire::net::ServerTls,
     trust: RwLock<Arc<Trust>>,
@@ -147,6 +149,7 @@ impl System {
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
             asked_for: Mutex::new(Vec::new()),
+            passed: tokio::sync::Mutex::default(),
             tls: parts.tls,
             trust: RwLock::new(Arc::new(parts.trust)),
             delegations: RwLock::new(Arc::new(Delegations::default())),

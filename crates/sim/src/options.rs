@@ -21,6 +21,10 @@ pub enum Plant {
     SkipSignature,
     /// An older revision is taken for news.
     TakeOlder,
+    /// A newer version that is installed is taken for an older one.
+    LowerVersions,
+    /// Versions are compared as texts: 9 is newer than 10.
+    CompareAsText,
     /// A reader whose cursor means nothing is not given a new feed.
     NeverRebuild,
 }

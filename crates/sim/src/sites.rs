@@ -178,7 +178,8 @@ pub fn packages(rng: &mut Rng) -> Vec<Package> {
             let label = PackageLabel {
                 cabinet: "main".into(),
                 name: format!("p{name}"),
-                version: version.to_string(),
+                // Around ten, where the order of texts is another than that of versions.
+                version: (version + 8).to_string(),
                 generation: 1,
             };
             let id = PackageId([name * 16 + version; 32]);

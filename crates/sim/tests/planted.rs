@@ -61,6 +61,16 @@ fn rule_6_an_older_revision_for_news() {
 }
 
 #[test]
+fn rule_11_a_host_that_does_not_look_what_is_newer() {
+    check(Plant::LowerVersions, Rule::NeverBackwards);
+}
+
+#[test]
+fn rule_11_versions_compared_as_texts() {
+    check(Plant::CompareAsText, Rule::NeverBackwards);
+}
+
+#[test]
 fn rule_9_a_feed_that_is_never_made_anew() {
     check(Plant::NeverRebuild, Rule::GoesOn);
 }

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use packhorse_content::manifest::Manifest;
 use packhorse_domain::agent::{Input, LineId, Trouble};
-use packhorse_domain::job::Job;
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
+use packhorse_domain::job::Job;
 use packhorse_domain::reason::Code;
 use packhorse_wire::envelope::PublicKey;
 use packhorse_wire::messages::CopyHint;

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CHUNK_RECORD_BYTES, Chunk, Deb, Entry, EntryKind, FORMAT, Install, Keep, Kind, Manifest, ManifestError,
-    PLAIN_FORMAT,
-    check_entries, check_line, check_name, field,
+    PLAIN_FORMAT, check_entries, check_line, check_name, field,
 };
 use crate::limits;
 use crate::path::{self, RelPath};

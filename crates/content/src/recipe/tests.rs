@@ -58,7 +58,10 @@ file = "/opt/editor/bin/editor"
     )
     .unwrap();
     assert_eq!((recipe.install.timeout_secs, recipe.install.retry), (7200, 3));
-    assert_eq!(recipe.install.install_at.map(crate::timing::install_at_text).as_deref(), Some("2026-12-01 07:00"));
+    assert_eq!(
+        recipe.install.install_at.map(crate::timing::install_at_text).as_deref(),
+        Some("2026-12-01 07:00")
+    );
     assert_eq!(check(&with(8, "timing = \"stop\"")).unwrap().install.timing, Timing::Stop);
     assert_eq!(recipe.keep.to_string(), "2026-12-03");
     assert_eq!(recipe.check_file.as_deref(), Some("/opt/editor/bin/editor"));
@@ -107,7 +110,11 @@ fn refusals_say_where_and_what() {
         (8, "timeout = 30", "packhorse.toml:8: `install.timeout` must be a text"),
         (8, "retry = 1000", "packhorse.toml:8: `install.retry` must be a whole number from 0 to 100"),
         (8, "timing = \"later\"", "packhorse.toml:8: `install.timing`: timing \"later\" is not known"),
-        (8, "install_at = \"07:00\"", "packhorse.toml:8: `install.install_at`: install_at \"07:00\" is not a time"),
+        (
+            8,
+            "install_at = \"07:00\"",
+            "packhorse.toml:8: `install.install_at`: install_at \"07:00\" is not a time",
+        ),
         (
             8,
             "timing = \"start\"\ninstall_at = \"2026-12-01 07:00\"",

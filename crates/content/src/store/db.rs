@@ -112,6 +112,27 @@ impl Db {
         })
     }
 
+    /// All packages with the numbers of the packs they use, ascending by id.
+    pub(super) fn uses(&self) -> Result<Vec<(PackageId, Vec<i64>)>, StoreError> {
+        self.run(|sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT p.id, u.pack FROM package p LEFT JOIN uses u ON u.package = p.id ORDER BY p.id, u.pack",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut all: Vec<(PackageId, Vec<i64>)> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let id = PackageId(row.get(0)?);
+                if all.last().is_none_or(|(last, _)| *last != id) {
+                    all.push((id, Vec::new()));
+                }
+                if let (Some((_, packs)), Some(pack)) = (all.last_mut(), row.get(1)?) {
+                    packs.push(pack);
+                }
+            }
+            Ok(all)
+        })
+    }
+
     /// Where each chunk of a package lies, by index; `None` for what is not here.
     pub(super) fn locate(&self, manifest: &Manifest) -> Result<Vec<Option<Place>>, StoreError> {
         self.run(|sql| locate(sql, manifest))
@@ -148,6 +169,32 @@ impl Db {
             sql.prepare_cached("DELETE FROM uses WHERE package = ?")?.execute([id.0])?;
             sql.prepare_cached("DELETE FROM package WHERE id = ?")?.execute([id.0])?;
             forget_unused(sql, pinned)
+        })
+    }
+
+    /// The names of the packs that [`Db::remove`] would forget.
+    pub(super) fn unused_without(&self, id: &PackageId, pinned: &[i64]) -> Result<Vec<String>, StoreError> {
+        self.run(|sql| {
+            let mut statement = sql.prepare_cached(
+                "SELECT n, name FROM pack WHERE n NOT IN (SELECT pack FROM uses WHERE package <> ?) ORDER BY n",
+            )?;
+            let rows =
+                statement.query_map([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+            let all = rows.collect::<Answer<Vec<_>>>()?;
+            Ok(all.into_iter().filter(|(n, _)| !pinned.contains(n)).map(|(_, name)| name).collect())
+        })
+    }
+
+    /// A pack is not there any more: neither are the packages that use it.
+    pub(super) fn lost_pack(&mut self, n: i64) -> Result<(), StoreError> {
+        self.change(|sql| {
+            sql.prepare_cached("DELETE FROM package WHERE id IN (SELECT package FROM uses WHERE pack = ?)")?
+                .execute([n])?;
+            sql.prepare_cached("DELETE FROM uses WHERE package NOT IN (SELECT id FROM package)")?
+                .execute([])?;
+            sql.prepare_cached("DELETE FROM chunk WHERE pack = ?")?.execute([n])?;
+            sql.prepare_cached("DELETE FROM pack WHERE n = ?")?.execute([n])?;
+            Ok(())
         })
     }
 

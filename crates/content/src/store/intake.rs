@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_wire::envelope::Envelope;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::db::{Db, PackedChunk};
-use super::reader::{Spot, View};
+use super::reader::{Reader, Spot, View};
 use super::{
     Store, StoreError, lock, manifest_path, pack, pack_path, remove_file, remove_pack, staged_path, sync_dir,
     write_whole,
@@ -21,6 +23,10 @@ use crate::fetch::AcceptError;
 use crate::frame::{Frame, HEADER_BYTES};
 use crate::limits;
 use crate::manifest::Manifest;
+
+/// What a package takes at most beside its chunks, its index and its manifest: the ends of four files and a few pages of
+/// the database, in bytes.
+const EXTRA_BYTES: u64 = 64 * 1024;
 
 /// Where the bytes of a package came from; plain bytes unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub struct Intake {
     view: Arc<View>,
     /// Packs of other packages this one builds on.
     pinned: Vec<i64>,
+    /// Length of the signed manifest.
+    envelope_bytes: u64,
     /// The staged file, and its number in the view; `None` for a package that was whole from the start.
     staged: Option<(Arc<File>, u32)>,
     state: Mutex<State>,
@@ -71,7 +79,8 @@ impl Intake {
         };
         let mut state = State { end: 0, missing: view.missing(), stats, finished: is_whole };
         let staged = if is_whole { None } else { Some(resume(&store, &mut view, &mut state)?) };
-        Ok(Self { store, view: Arc::new(view), pinned, staged, state: Mutex::new(state) })
+        let envelope_bytes = envelope.len() as u64;
+        Ok(Self { store, view: Arc::new(view), pinned, envelope_bytes, staged, state: Mutex::new(state) })
     }
 
     pub(super) fn view(&self) -> &Arc<View> {
@@ -91,6 +100,52 @@ impl Intake {
     /// Chunks that are neither in the store nor staged.
     pub fn missing(&self) -> RangeSet {
         lock(&self.state).missing.clone()
+    }
+
+    /// Bytes that its being whole will take at most beyond what is written: what is missing of the pack, the index, the
+    /// manifest and the files' ends.
+    pub fn needed_bytes(&self) -> u64 {
+        let state = lock(&self.state);
+        let missing = self.manifest().bytes_of(&state.missing) + state.missing.len() * HEADER_BYTES as u64;
+        let index = u64::from(self.manifest().chunk_count()) * pack::RECORD_BYTES as u64;
+        missing + index + self.envelope_bytes + EXTRA_BYTES
+    }
+
+    /// Takes the room for what is missing from the file system, so that nobody else has it when the bytes come. Answers
+    /// whether the file system knows how to; one that does not is not asked again. Errors: the disk is full. Blocks.
+    pub fn reserve(&self) -> Result<bool, StoreError> {
+        let state = lock(&self.state);
+        let bytes = self.manifest().bytes_of(&state.missing) + state.missing.len() * HEADER_BYTES as u64;
+        let Some((file, _)) = self.staged.as_ref().filter(|_| bytes > 0) else { return Ok(true) };
+        let path = staged_path(&self.store.0.dir, &self.id(), "pack");
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, state.end, bytes) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(StoreError::io(&path)(error.into())),
+        }
+    }
+
+    /// Gives reserved room that was not written back to the file system. Blocks.
+    pub fn give_back(&self) -> Result<(), StoreError> {
+        let state = lock(&self.state);
+        let Some((file, _)) = self.staged.as_ref().filter(|_| !state.finished) else { return Ok(()) };
+        file.set_len(state.end).map_err(StoreError::io(&staged_path(&self.store.0.dir, &self.id(), "pack")))
+    }
+
+    /// The package does not arrive any more, for want of room. What came stays staged; whoever waits for the rest is told
+    /// to ask again, and the next [`Store::begin`] begins anew.
+    pub fn give_up(&self) {
+        self.view.close();
+    }
+
+    /// Was it given up?
+    pub fn is_given_up(&self) -> bool {
+        self.view.is_closed()
+    }
+
+    /// What is here of it, to read from as long as one likes.
+    pub fn reader(&self) -> Reader {
+        self.store.read(self.view.clone())
     }
 
     /// Where the bytes came from so far.

@@ -11,7 +11,8 @@ use super::db::PackedChunk;
 use crate::frame::{Codec, Frame, FrameHeader, HEADER_BYTES};
 
 const MAGIC: &[u8; 8] = b"PHKX\x01\0\0\0";
-const RECORD_BYTES: usize = 45;
+/// Bytes of one chunk in an index.
+pub(super) const RECORD_BYTES: usize = 45;
 
 /// A frame found in a pack and the offset of its body in bytes.
 pub(super) struct FoundFrame {

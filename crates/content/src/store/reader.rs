@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use packhorse_domain::fetch::RangeSet;
@@ -32,6 +33,8 @@ pub(super) struct View {
     spots: RwLock<Vec<Option<Spot>>>,
     /// Counts arrivals, to wake who waits for them.
     arrivals: watch::Sender<u64>,
+    /// Nothing more will arrive.
+    closed: AtomicBool,
 }
 
 impl View {
@@ -60,7 +63,16 @@ impl View {
             Some(Spot { file, codec: place.codec, wire_len: place.wire_len, offset: place.offset })
         };
         let spots = places.into_iter().map(|place| place.and_then(spot)).collect();
-        Ok((Self { manifest, files, spots: RwLock::new(spots), arrivals: watch::Sender::new(0) }, numbers))
+        Ok((
+            Self {
+                manifest,
+                files,
+                spots: RwLock::new(spots),
+                arrivals: watch::Sender::new(0),
+                closed: AtomicBool::new(false),
+            },
+            numbers,
+        ))
     }
 
     /// Adds a file in which more chunks will lie; returns its number.
@@ -95,6 +107,16 @@ impl View {
         self.arrivals.send_modify(|count| *count += 1);
     }
 
+    /// Nothing more will arrive: who waits for it need not.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.arrivals.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Chunks that are nowhere yet.
     pub(super) fn missing(&self) -> RangeSet {
         let mut missing = RangeSet::new();
@@ -119,13 +141,17 @@ impl View {
     }
 }
 
+/// As long as one of a package lives, somebody reads it.
+#[derive(Debug)]
+pub(super) struct Reading;
+
 /// Reads one package; keeps its files open as long as it lives. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reader(Arc<View>);
+pub struct Reader(Arc<View>, #[expect(dead_code, reason = "it is held")] Arc<Reading>);
 
 impl Reader {
-    pub(super) fn new(view: Arc<View>) -> Self {
-        Self(view)
+    pub(super) fn new(view: Arc<View>, reading: Arc<Reading>) -> Self {
+        Self(view, reading)
     }
 
     /// The package's manifest.
@@ -136,6 +162,16 @@ impl Reader {
     /// Reads one chunk as a frame, `None` if it has not arrived yet. Blocks on the disk.
     pub fn frame(&self, index: u32) -> io::Result<Option<Frame>> {
         self.0.spot(index).map(|spot| self.0.read(index, spot)).transpose()
+    }
+
+    /// Chunks that are not here.
+    pub fn missing(&self) -> RangeSet {
+        self.0.missing()
+    }
+
+    /// Whether nothing more will arrive: the package was given up here before it was whole.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// The length of the frames of these chunks together, in bytes; `None` while one has not arrived yet.

@@ -1,7 +1,7 @@
 //! Opening a store after a kill, or after its database was lost.
 //!
 //! The database decides: a pack or manifest it does not know is what a kill left between rename and commit, or between
-//! forgetting and unlinking. The first goes back to staging and is used again; the second is removed. Only a database
+//! forgetting and unlinking (on a full disk: unlinking and forgetting). The first goes back to staging and is used again; the second is removed. Only a database
 //! that is new, beside packs that are not, is filled from them first.
 
 use std::collections::HashSet;
@@ -17,6 +17,12 @@ use crate::manifest::Manifest;
 pub(super) fn recover(dir: &Path, db: &mut Db, is_new: bool) -> Result<(), StoreError> {
     if is_new {
         rebuild(dir, db)?;
+    }
+    for (n, name) in db.packs()? {
+        if !pack_path(dir, &name, "pack").exists() {
+            tracing::warn!(pack = name, "a pack is not there any more; its packages are taken in anew");
+            db.lost_pack(n)?;
+        }
     }
     for name in db.forget_unused(&[])? {
         remove_pack(dir, &name)?;

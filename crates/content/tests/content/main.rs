@@ -5,6 +5,8 @@ mod build;
 mod fetch;
 mod hostile;
 mod memory;
+mod room;
 mod store;
+mod through;
 mod tree;
 mod util;

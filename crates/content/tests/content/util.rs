@@ -160,3 +160,34 @@ impl Source for StoreSource {
         Box::pin(async { Ok(body) })
     }
 }
+
+/// A disk of its own that is soon full; gone with its owner.
+pub struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this user may not mount: the tests that need one then have nothing to say.
+    pub fn new(bytes: u64) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let size = format!("size={bytes}");
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(SmallDisk(dir));
+        }
+        eprintln!("not tested: this user may not mount a tmpfs");
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the disk of a test stays mounted");
+    }
+}

@@ -1,7 +1,7 @@
 //! What holds a line up that could go on: a suspended job, a time that has not come, a user's "not now", a package that is to
 //! be installed when the system starts or stops.
 
-use super::{Agent, AgentLine, Effect, Kind, KnownJob, LineId, Stage};
+use super::{Agent, AgentLine, Kind, KnownJob, LineId, Stage};
 use crate::job::{Intent, JobType};
 use crate::reason::{Code, NextTry, Reason};
 use crate::time::Time;
@@ -176,13 +176,6 @@ impl Agent {
         if news {
             self.journal(id, Kind::Waits(reason), now);
         }
-    }
-}
-
-impl Effect {
-    /// Whether it is one that works on a line, as opposed to ending work on one.
-    pub fn is_work(&self) -> bool {
-        !matches!(self, Effect::Drop(_) | Effect::Stop(_) | Effect::Send)
     }
 }
 

@@ -71,7 +71,8 @@ impl Agent {
         let (ordered, label) = self.ordered(id)?;
         let own = &self.jobs.get(&id.job)?.job;
         let chosen = |id: &LineId| self.lines.get(id).is_some_and(|line| line.choice.is_some());
-        let others = self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer);
+        let others =
+            self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer);
         others.into_iter().find_map(|other| {
             let (later, theirs) = self.ordered(other)?;
             let job = &self.jobs.get(&other.job)?.job;

@@ -97,7 +97,9 @@ fn a_choice_waits_for_a_relay_that_is_away() {
     agent.step(Input::Probed(id(1), Ok(Found::Other)), NOW, 0);
     let trouble = Trouble { code: Code::Network, system: "osaka".into(), text: "refused".into() };
     let step = agent.step(Input::Obtained(id(1), Err(trouble)), NOW, 0);
-    assert!(matches!(&Agent::events(&step)[..], [LineEvent::Waits(reason)] if reason.code() == Code::Network));
+    assert!(
+        matches!(&Agent::events(&step)[..], [LineEvent::Waits(reason)] if reason.code() == Code::Network)
+    );
     let step = agent.step(Input::Cleared(Code::Network), NOW, 0);
     assert_eq!(step.effects, vec![Effect::Probe(id(1))]);
 }
@@ -222,8 +224,11 @@ fn several_packages_of_an_offer_are_chosen_one_by_one() {
     assert_eq!(step.effects, vec![Effect::Probe(second.clone()), Effect::Send]);
     agent.step(Input::Probed(second.clone(), Ok(Found::Other)), NOW, 0);
     agent.step(wish(1, Wish::Reject), NOW, 0);
-    let step =
-        agent.step(Input::Wish { line: second.clone(), by: "mia".into(), wish: Wish::Choose { at: None } }, NOW, 0);
+    let step = agent.step(
+        Input::Wish { line: second.clone(), by: "mia".into(), wish: Wish::Choose { at: None } },
+        NOW,
+        0,
+    );
     assert_eq!(step.effects, vec![Effect::Probe(second), Effect::Send]);
 }
 

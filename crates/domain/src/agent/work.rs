@@ -1,9 +1,8 @@
 //! From the probe to the result: what each answer of the executor leads to.
 
 use super::{
-    Ready,
-    Agent, AgentLine, Effect, REQUIRED, Evidence, Exit, Found, INTERRUPTED_STARTS_MAX, Kind, LineId, Stage, Trouble,
-    Write,
+    Agent, AgentLine, Effect, Evidence, Exit, Found, INTERRUPTED_STARTS_MAX, Kind, LineId, REQUIRED, Ready,
+    Stage, Trouble, Write,
 };
 use crate::instruction::State;
 use crate::job::JobType;

@@ -141,7 +141,10 @@ impl Command for Arrived {
         let ordered: Option<i64> = tx
             .prepare_cached("SELECT MAX(keep_until) FROM job_packages WHERE id = ?1")?
             .query_row([self.package.0], |row| row.get(0))?;
-        let keep_until = lease::date(standing.map(Time), Time(ordered.unwrap_or(self.now.0)));
+        let day_end = |from: Time, days: u32| from.plus_days(i64::from(days) + 1);
+        let package = Time(ordered.unwrap_or(self.now.0));
+        let keep_until =
+            standing.map_or_else(|| lease::arrived(package, &[], self.now, &day_end).until, Time);
         let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT (id) DO UPDATE SET keep_until = excluded.keep_until, size_bytes = excluded.size_bytes";
         tx.prepare_cached(sql)?.execute(params![
@@ -195,7 +198,7 @@ pub struct Wanted {
 }
 
 /// Packages that open lines wait for and this relay does not keep, by when they may be taken in; one statement for all jobs.
-/// The rule is `planner::copy_due`'s.
+/// The rule is `planner::copy_due`'s; of an offer only what somebody below has chosen.
 ///
 /// # Errors
 /// The database's.
@@ -205,9 +208,10 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
          WHERE p.capability IS NOT NULL AND j.intent = 'open' AND j.until > ?1
            AND p.id NOT IN (SELECT id FROM copies)
            AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.verdict IS NULL
-                       AND l.state IN ({}))
+                       AND l.state IN ({}) AND (j.job_type <> 'offer' OR l.state IN ({})))
          GROUP BY p.id ORDER BY MIN(j.starts), p.id",
-        lines::open_words()
+        lines::open_words(),
+        lines::chosen_words()
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([now.0], |row| {

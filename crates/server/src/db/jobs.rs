@@ -306,7 +306,7 @@ fn plan_lines(tx: &Connection, job: JobRow, only: Option<HostRow>) -> Result<ByL
         "SELECT h.via, v.id, h.id, MAX(l.attempt), MAX(l.leaf), MIN(l.state IN ({}))
          FROM lines l JOIN hosts h ON h.row = l.host JOIN hosts v ON v.row = h.via
          WHERE l.job = ?1 AND (?2 IS NULL OR h.via = ?2) GROUP BY h.row",
-        lines::end_words()
+        lines::closed_words()
     );
     let mut statement = tx.prepare_cached(&sql)?;
     let mut rows = statement.query(params![job, only])?;
@@ -346,8 +346,8 @@ pub fn redispatch(
 ) -> Result<(), DbError> {
     let sql = format!(
         "SELECT DISTINCT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
-         WHERE h.via = ?1 AND l.state IN ({}) AND j.until + ?3 > ?2 ORDER BY l.job",
-        lines::open_words()
+         WHERE h.via = ?1 AND l.state NOT IN ({}) AND j.until + ?3 > ?2 ORDER BY l.job",
+        lines::closed_words()
     );
     // A host may still hold what was cancelled or missed: told again for as long as it remembers jobs.
     let remembered = Time(0).plus_days(packhorse_domain::job::VALID_DAYS).0;

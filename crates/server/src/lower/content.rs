@@ -37,7 +37,7 @@ pub async fn manifest(
     let request: ManifestRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
-    let envelope = at_hand(&system, &package, move |store| store.manifest_envelope(&package)).await?;
+    let envelope = manifest_of(&system, &package).await?;
     let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
     if offset > envelope.len() {
         return Err(LowerError::bad_request("the manifest is shorter than that"));
@@ -87,6 +87,30 @@ fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8
     ))
 }
 
+/// The manifest alone: of a package that a relay does not have it is passed on from above, without taking the package in.
+/// So a host judges whether a package fits it before any content travels, and an offer brings nothing to a site.
+async fn manifest_of(system: &Arc<System>, package: &PackageId) -> Result<Bytes, LowerError> {
+    if system.position == Position::Relay {
+        let passed = tokio::time::timeout(PATIENCE, crate::copies::pass_manifest(system, *package)).await;
+        match passed {
+            Ok(Ok(envelope)) => return Ok(envelope),
+            Ok(Err(error)) => tracing::info!(%package, %error, "its manifest is not to be had now"),
+            Err(_) => tracing::info!(%package, "its manifest does not come"),
+        }
+        return Err(not_here(system));
+    }
+    let package = *package;
+    at_hand(system, &package, move |store| store.manifest_envelope(&package)).await
+}
+
+fn not_here(system: &System) -> LowerError {
+    let status = match system.position {
+        Position::Relay => StatusCode::SERVICE_UNAVAILABLE,
+        Position::Top => StatusCode::NOT_FOUND,
+    };
+    LowerError::new(status, "not_here", format!("{} does not have this package yet", system.config.name))
+}
+
 /// What the store has of a package. A relay that has nothing of it begins to take it in, and this waits for its beginning.
 async fn at_hand<T: Send + 'static>(
     system: &Arc<System>,
@@ -114,15 +138,7 @@ async fn at_hand<T: Send + 'static>(
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            Err(StoreError::NotFound(_)) => {
-                let status = if system.position == Position::Relay {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::NOT_FOUND
-                };
-                let message = format!("{} does not have this package yet", system.config.name);
-                return Err(LowerError::new(status, "not_here", message));
-            }
+            Err(StoreError::NotFound(_)) => return Err(not_here(system)),
             Err(error) => {
                 tracing::error!(%error, "the store");
                 let message = "this system has trouble with its store";

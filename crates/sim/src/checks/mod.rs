@@ -5,6 +5,7 @@
 mod below_only;
 mod goes_on;
 mod has_reason;
+mod never_backwards;
 mod one_copy;
 mod one_start;
 mod results;
@@ -34,12 +35,22 @@ pub enum Rule {
     OneStart,
     /// Rule 3.
     NoResultLostOrDoubled,
+    /// Rule 4.
+    NoChoiceNoInstall,
     /// Rule 5.
     BelowOnly,
     /// Rule 6.
     TwoSignatures,
+    /// Rule 7.
+    RoomFirst,
+    /// Rule 8.
+    ReachesTheAbsent,
     /// Rule 9.
     GoesOn,
+    /// Rule 10.
+    InItsWindow,
+    /// Rule 11.
+    NeverBackwards,
     /// Section 4: what has not ended has a reason.
     HasReason,
 }
@@ -50,9 +61,14 @@ impl fmt::Display for Rule {
             Rule::OneCopy => "rule 1, one copy",
             Rule::OneStart => "rule 2, one start",
             Rule::NoResultLostOrDoubled => "rule 3, no result lost or doubled",
+            Rule::NoChoiceNoInstall => "rule 4, no choice, no install",
             Rule::BelowOnly => "rule 5, below only",
             Rule::TwoSignatures => "rule 6, two signatures",
+            Rule::RoomFirst => "rule 7, room first",
+            Rule::ReachesTheAbsent => "rule 8, reaches the absent",
             Rule::GoesOn => "rule 9, goes on",
+            Rule::InItsWindow => "rule 10, in its window",
+            Rule::NeverBackwards => "rule 11, never backwards",
             Rule::HasReason => "every line that has not ended has a reason",
         })
     }

@@ -8,6 +8,7 @@ use packhorse_domain::ids::{HostId, PackageId};
 use packhorse_domain::report::FailClass;
 use packhorse_domain::version::{VersionOrder, compare};
 
+use crate::options::Plant;
 use crate::rng::Rng;
 use crate::sites::Package;
 
@@ -61,8 +62,13 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What a probe finds.
-    pub fn probe(&self, host: &HostId, package: &Package) -> Found {
+    /// The version of a package's name that is installed in truth, whole or not.
+    pub fn version_of(&self, name: &str) -> Option<&str> {
+        self.installed.get(name).map(|(_, version, _)| version.as_str())
+    }
+
+    /// What a probe finds; `plant` is a fault built in on purpose.
+    pub fn probe(&self, host: &HostId, package: &Package, plant: Option<Plant>) -> Found {
         let label = &package.named.label;
         // Some packages fit some hosts not.
         if (host.0[0] ^ package.named.id.0[0].wrapping_mul(29)).is_multiple_of(16) {
@@ -70,10 +76,18 @@ impl Machine {
         }
         match self.installed.get(&label.name) {
             Some((id, _, whole)) if *id == package.named.id && *whole => Found::Same,
-            Some((_, version, _)) => match compare(VersionOrder::Semver, version, &label.version) {
-                Ok(std::cmp::Ordering::Greater) => Found::Newer(version.clone()),
-                _ => Found::Other,
-            },
+            Some((_, version, _)) => {
+                let order = match plant {
+                    Some(Plant::CompareAsText) => Ok(version.cmp(&label.version)),
+                    _ => compare(VersionOrder::Semver, version, &label.version),
+                };
+                match order {
+                    Ok(std::cmp::Ordering::Greater) if plant != Some(Plant::LowerVersions) => {
+                        Found::Newer(version.clone())
+                    }
+                    _ => Found::Other,
+                }
+            }
             None => Found::Other,
         }
     }

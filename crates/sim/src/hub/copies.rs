@@ -142,7 +142,9 @@ impl Hub {
         else {
             return;
         };
-        let keep_until = lease::date(standing, named.keep_until);
+        let day_end = |from: packhorse_domain::time::Time, days: u32| from.plus_days(i64::from(days) + 1);
+        let keep_until =
+            standing.unwrap_or_else(|| lease::arrived(named.keep_until, &[], cx.now, &day_end).until);
         self.store.put(HubWrite::Copy(id, keep_until));
         cx.stats.copies += 1;
         let size_bytes = u64::from(chunks);

@@ -39,6 +39,10 @@ impl World {
         };
         let checked = one_start(&machine.starts, journal.iter().filter(meant).count());
         self.check(checked);
+        let Some((machine, package, _)) = self.look(id, line) else { return };
+        let label = &package.named.label;
+        let checked = self.ledger.never_backwards(line, label, machine.version_of(&label.name));
+        self.check(checked);
     }
 
     /// An installer comes to its end, if nothing ended it before.
@@ -88,7 +92,7 @@ impl World {
             return Some(Input::Probed(line, Err(trouble(Code::Disk))));
         }
         let (machine, package, host) = self.look(id, &line)?;
-        let found = machine.probe(&host, package);
+        let found = machine.probe(&host, package, self.options.plant);
         Some(Input::Probed(line, Ok(found)))
     }
 
