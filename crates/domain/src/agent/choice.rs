@@ -174,7 +174,7 @@ impl Agent {
     pub(super) fn require(&mut self, now: Time) {
         let due = |line: &AgentLine| {
             let job = self.jobs.get(&line.id.job).map(|known| &known.job);
-            line.awaits_choice()
+            line.may_be_chosen()
                 && line.offered
                 && job.is_some_and(|job| {
                     let from = job.terms.required_from;

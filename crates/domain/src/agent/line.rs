@@ -125,7 +125,7 @@ impl AgentLine {
     }
 
     /// Whether a user may still choose it: offered, or rejected. (Before that it is judged whether it fits the host.)
-    pub fn awaits_choice(&self) -> bool {
+    pub fn may_be_chosen(&self) -> bool {
         match &self.stage {
             Stage::Offered => true,
             Stage::Ended(outcome) => outcome.end.may_come_back(),

@@ -314,7 +314,7 @@ impl Agent {
                 && !matches!(self.before(&line.id), finish::Before::Open);
             let start = known.filter(|_| turn).map(|known| line.next_try.max(hold::starts(known)));
             let end = known.filter(|_| line.is_unbegun()).map(|known| known.job.until);
-            let waits = known.filter(|_| line.awaits_choice() && line.offered);
+            let waits = known.filter(|_| line.may_be_chosen() && line.offered);
             let required = waits.and_then(|known| known.job.terms.required_from);
             [start, end, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
