@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use packhorse_domain::facts::{self, Facts};
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::{Gate, Job, Place, Proof, gate};
+use packhorse_domain::job::{Gate, Job, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
 use packhorse_wire::envelope::{Envelope, PublicKey};
@@ -49,6 +50,7 @@ pub(crate) struct Judge {
     trust: Trust,
     place: Place,
     place_envelope: Vec<u8>,
+    facts: Facts,
     delegations: Delegations,
     docs: BTreeMap<String, DelegationDoc>,
 }
@@ -71,6 +73,7 @@ impl Judge {
             trust,
             place: stands,
             place_envelope: place,
+            facts: facts::NONE.clone(),
             delegations: Delegations::default(),
             docs: BTreeMap::new(),
         };
@@ -143,6 +146,11 @@ impl Judge {
         Ok(Some(name))
     }
 
+    /// As jobs see this host.
+    pub fn standing(&self, now: Time) -> Standing<'_> {
+        Standing { place: &self.place, facts: &self.facts, now }
+    }
+
     /// Judges a job. `known` answers the newest revision known of a job.
     ///
     /// # Errors
@@ -166,8 +174,9 @@ impl Judge {
             return Err(Refused::new("older_revision", job.key.to_string(), text));
         }
         let proofs: Vec<Proof> = order.proofs.iter().cloned().map(Proof::from).collect();
-        let attempt = job.round_for(&self.place, &proofs).map(|round| round.attempt);
-        if attempt.is_none() && revision.is_none() {
+        let attempt = job.round_for(&self.standing(now), &proofs).map(|round| round.attempt);
+        // Of a condition the host itself is the judge: above it is known only what was told last.
+        if attempt.is_none() && revision.is_none() && !job.asks_facts() {
             let text =
                 format!("job {} does not name this host, nor does any proof that came with it", job.key);
             return Err(Refused::new("not_for_me", job.key.to_string(), text));
@@ -242,7 +251,7 @@ mod tests {
             revoked: Vec::new(),
         };
         let me = HostId([1; 16]);
-        let place = Place { host: me, name: "pc1".into(), role: HostRole::Client, route, revision: 1 };
+        let place = Place { route, revision: 1, ..Place::new(me, "pc1", HostRole::Client) };
         let place = sign(PLACE_TYPE, &PlaceDoc::from(&place), &keys.jobs);
         Judge::restore(me, &sign(TRUST_TYPE, &doc, &root), place, &[]).unwrap()
     }

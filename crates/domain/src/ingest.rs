@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::facts::Facts;
 use crate::ids::{HostId, Incarnation};
 use crate::instruction::{Applied, Line, LineKey};
 use crate::report::{Body, CopyReport, Receipt, Report, Traffic};
+use crate::time::Time;
 
 /// Who takes the batch in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct Ingested {
     pub receipts: Vec<Receipt>,
     /// What relays said of their copies, in order.
     pub copies: Vec<(HostId, CopyReport)>,
+    /// What hosts say of themselves, the newest.
+    pub facts: BTreeMap<HostId, (Time, Facts)>,
     /// The newest counters of relays.
     pub traffic: BTreeMap<HostId, Traffic>,
     /// What hosts have taken in, and in which revision.
@@ -81,6 +85,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
                 out.traffic.insert(report.origin, copy.traffic);
                 out.copies.push((report.origin, copy.clone()));
             }
+            Body::Facts(facts) => drop(out.facts.insert(report.origin, (report.at, facts.clone()))),
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
             Body::JobKey(key) => drop(out.job_keys.insert(report.origin, *key)),
@@ -135,7 +140,6 @@ mod tests {
     use crate::ids::{JobKey, PackageId};
     use crate::instruction::State;
     use crate::report::{LineEvent, LineReport, Outcome};
-    use crate::time::Time;
 
     const RUN: Incarnation = Incarnation(1);
 

@@ -7,6 +7,8 @@
 //! | file | what it decides |
 //! |---|---|
 //! | [`ids`], [`time`], [`version`] | names, ids, instants, the order of versions |
+//! | [`facts`], [`condition`] | what hosts say of themselves, and conditions on it |
+//! | [`place`] | where a host stands, its memberships |
 //! | [`job`] | what a job asks, its revisions, whom its destination clauses mean |
 //! | [`merkle`] | proofs that a host is in a signed list |
 //! | [`instruction`] | the one table of states |
@@ -21,6 +23,8 @@
 //! | [`twins`] | one machine or two under one name |
 
 pub mod agent;
+pub mod condition;
+pub mod facts;
 pub mod feed;
 pub mod fetch;
 pub mod ids;
@@ -30,6 +34,7 @@ pub mod job;
 pub mod lease;
 pub mod merkle;
 pub mod outbox;
+pub mod place;
 pub mod planner;
 pub mod reason;
 pub mod report;

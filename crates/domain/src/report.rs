@@ -1,5 +1,6 @@
 //! What systems say upwards. A report is numbered by its origin and kept there until the managing server's receipt.
 
+use crate::facts::Facts;
 use crate::ids::{HostId, Incarnation, JobKey, PackageId};
 use crate::instruction::State;
 use crate::reason::Reason;
@@ -174,6 +175,8 @@ pub enum Body {
     Copy(CopyReport),
     /// A relay's counters.
     Traffic(Traffic),
+    /// What a host says of itself, all of it.
+    Facts(Facts),
     /// The sender has taken in a control order or a delegation in this revision.
     Applied {
         /// `control` or `delegation`.

@@ -131,6 +131,13 @@ impl System {
         self.ask(&["client", "sync"])
     }
 
+    /// A command of a user at this machine.
+    pub fn user(&self, words: &[&str]) -> Ran {
+        let socket = self.data.join("user.sock").display().to_string();
+        let args: Vec<&str> = words.iter().copied().chain(["--socket", &socket]).collect();
+        Cli::new(Path::new("/"), None).run(&args)
+    }
+
     fn ask(&self, words: &[&str]) -> Ran {
         let data = self.data.display().to_string();
         let args: Vec<&str> = words.iter().copied().chain(["--data", &data]).collect();

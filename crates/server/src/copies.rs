@@ -26,6 +26,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::db::DbError;
 use crate::db::copies::{self, Arrived, Moved, Wanted};
 use crate::db::meta::random_incarnation;
+use crate::hold;
 use crate::system::{System, now};
 
 /// Packages taken in at once.
@@ -69,6 +70,9 @@ pub enum CopyError {
     /// The higher system is away.
     #[error("the higher system gave nothing {0} times in a row")]
     Away(u32),
+    /// The relay, or its line, was told to wait.
+    #[error("it was told to wait")]
+    Held,
     /// This system is shutting down.
     #[error("the task ended: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -144,7 +148,11 @@ async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semapho
         let Ok(permit) = permits.acquire().await else { return };
         let outcome = try_once(system, &wanted, &mut held).await;
         drop(permit);
-        let Err(error) = outcome else { return };
+        let error = match outcome {
+            // Begun anew when it may go on.
+            Ok(()) | Err(CopyError::Held) => return,
+            Err(error) => error,
+        };
         tracing::warn!(%package, %error, "not taken in; tried again");
         let micros = pause_micros(failures, PAUSE_SECS.0, PAUSE_SECS.1, random_incarnation().0);
         tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
@@ -314,6 +322,7 @@ async fn fill(
     // What has come stays staged.
     tokio::select! {
         outcome = obtaining => Ok(outcome?),
+        () = hold::told(system, wanted.package) => Err(CopyError::Held),
         () = enough.notified() => Err(CopyError::Away(FAILURES_MAX)),
     }
 }

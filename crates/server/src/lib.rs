@@ -19,6 +19,7 @@ pub mod copies;
 pub mod db;
 pub mod error;
 pub mod folder;
+mod hold;
 pub mod init;
 pub mod lower;
 pub mod presence;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use crate::authority::Authority;
 use crate::db::hosts::Seen;
 use crate::db::meta::Start;
+use crate::db::places::RenewMemberships;
 use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
@@ -29,6 +30,8 @@ use crate::{admin, copies, init, lower};
 const DUTY: Duration = Duration::from_secs(1);
 /// How often it is written down when hosts were last heard.
 const SEEN: Duration = Duration::from_secs(20);
+/// How often the managing server looks for memberships that end before long.
+const MEMBERSHIPS: Duration = Duration::from_secs(3600);
 /// How often the managing server looks at its own certificate.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 
@@ -86,6 +89,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     }));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
+    tasks.spawn(keep_memberships(system.clone()));
     let router = lower::router(system.clone()).merge(admin::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
@@ -127,7 +131,8 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
         .await?;
     // The relay itself is a host below it: its own agent calls it like any other.
     let own = crate::db::hosts::verified(&trust, first_place, identity.info()?.identity.generation)?;
-    db.write(crate::db::join::Remember { own: identity.id, learned: own, now: now() }).await?;
+    let own = crate::db::join::Remember { own: identity.id, learned: own, capabilities: None, now: now() };
+    db.write(own).await?;
     let tls = ServerTls::new(&identity.ca, &identity.tls()?)?;
     let secret = identity.key.to_secret_pem().into_bytes();
     let system = Arc::new(System::new(Parts {
@@ -153,9 +158,10 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(upper::run_feed(system.clone()));
     tasks.spawn(upper::run_reports(system.clone()));
     tasks.spawn(upper::run_renewal(system.clone()));
+    tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone());
+    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -283,6 +289,28 @@ async fn write_seen(system: Arc<System>) {
             tracing::error!(%error, "when hosts were last heard cannot be written down");
         }
     }
+}
+
+/// Memberships end by themselves: those that end before long are signed anew.
+async fn keep_memberships(system: Arc<System>) {
+    loop {
+        let more = match renew_memberships(&system).await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::error!(%error, "memberships were not signed anew; tried again");
+                false
+            }
+        };
+        tokio::time::sleep(if more { DUTY } else { MEMBERSHIPS }).await;
+    }
+}
+
+async fn renew_memberships(system: &System) -> Result<bool, ServerError> {
+    let (authority, capabilities) = (system.authority()?, system.capabilities.clone());
+    let command = RenewMemberships { authority, capabilities, now: now() };
+    let (lowers, more) = system.db.write(command).await?;
+    system.wake(&lowers);
+    Ok(more)
 }
 
 /// The managing server's own certificate: made anew at two thirds of its life.

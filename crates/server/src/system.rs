@@ -76,6 +76,8 @@ pub struct System {
     pub outbox_news: Notify,
     /// There may be something to take in.
     pub copies_news: Notify,
+    /// Jobs came in a new revision, or something else is set at this relay: what is being taken in may have to wait.
+    pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
     /// At a relay: manifests that were passed on without the packages.
@@ -148,6 +150,7 @@ impl System {
             throttle: Throttle::from_environment(),
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
+            orders_news: watch::Sender::new(0),
             asked_for: Mutex::new(Vec::new()),
             passed: tokio::sync::Mutex::default(),
             tls: parts.tls,

@@ -60,6 +60,8 @@ pub struct Cx<'a> {
     pub packages: &'a [Package],
     /// A fault built in on purpose.
     pub plant: Option<Plant>,
+    /// How much more rarely than otherwise systems ask while nothing happens.
+    pub pace: i64,
     /// Figures of the run.
     pub stats: &'a mut Stats,
     /// Answers.

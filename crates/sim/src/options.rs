@@ -36,6 +36,17 @@ pub struct Options {
     pub relays_max: usize,
     /// Most clients.
     pub clients_max: usize,
+    /// Hosts of a run, relays included, if that is fixed: then there are three levels of relays.
+    pub hosts: Option<usize>,
+    /// Faults of a run, if that is fixed.
+    pub fault_count: Option<usize>,
+    /// Jobs of a run, if that is fixed.
+    pub job_count: Option<usize>,
+    /// How much more rarely than otherwise systems ask while nothing happens.
+    pub pace: i64,
+    /// How often all lines are looked at, and after the faults whether all is well, in seconds. Each line is looked at whenever
+    /// it changes, too.
+    pub sweep_secs: i64,
     /// How long faults and new jobs go on, in seconds of virtual time.
     pub rough_secs: i64,
     /// How long everything may take to end after that.
@@ -46,11 +57,34 @@ pub struct Options {
     pub plant: Option<Plant>,
 }
 
+impl Options {
+    /// A week of an organisation: 60 hosts under three levels of relays, 200 faults.
+    pub fn week() -> Options {
+        Options {
+            relays_max: 9,
+            clients_max: 51,
+            hosts: Some(60),
+            fault_count: Some(200),
+            job_count: Some(60),
+            pace: 45,
+            sweep_secs: 1800,
+            rough_secs: 7 * 24 * 3600,
+            calm_secs: 2 * 24 * 3600,
+            ..Options::default()
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {
             relays_max: 5,
             clients_max: 14,
+            hosts: None,
+            fault_count: None,
+            job_count: None,
+            pace: 1,
+            sweep_secs: 10,
             rough_secs: 1500,
             calm_secs: 4 * 3600,
             faults: true,

@@ -1,7 +1,7 @@
 //! The tree of systems of a run, and its packages. Relays nest up to three levels; each relay is also a host of its own.
 
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
-use packhorse_domain::job::{HostRole, JobPackage, Place};
+use packhorse_domain::job::{HostRole, JobPackage, Place, Standing};
 use packhorse_domain::time::Time;
 
 use crate::options::Options;
@@ -57,17 +57,32 @@ pub fn host_id(number: usize) -> HostId {
     HostId(bytes)
 }
 
+/// A host that says nothing of itself, as jobs see it.
+pub fn bare(place: &Place, now: Time) -> Standing<'_> {
+    Standing { place, facts: &packhorse_domain::facts::NONE, now }
+}
+
 impl Sites {
     /// A tree from the seed.
     pub fn draw(rng: &mut Rng, options: &Options) -> Sites {
         let server = Site { name: "server".into(), parent: None, place: None, agent: false };
         let mut sites = Sites { all: vec![server] };
-        let relays = rng.between(1, options.relays_max as i64) as usize;
+        let (relays, clients) = match options.hosts {
+            Some(hosts) => (options.relays_max, hosts.saturating_sub(options.relays_max)),
+            None => (
+                rng.between(1, options.relays_max as i64) as usize,
+                rng.between(3, options.clients_max as i64) as usize,
+            ),
+        };
         for number in 0..relays {
-            let above = sites.draw_hub(rng, LEVELS_MAX - 1);
+            let above = match options.hosts {
+                // One line of three levels is always there.
+                Some(_) if number < LEVELS_MAX => sites.hubs().last().unwrap_or(SERVER_NODE),
+                _ => sites.draw_hub(rng, LEVELS_MAX - 1),
+            };
             sites.add_relay(number, above);
         }
-        for number in 0..rng.between(3, options.clients_max as i64) as usize {
+        for number in 0..clients {
             let above = sites.draw_hub(rng, LEVELS_MAX);
             let place = sites.place(relays + number, format!("c{number}"), HostRole::Client, above);
             sites.add(place, above, true);
@@ -90,7 +105,7 @@ impl Sites {
         if role == HostRole::Relay {
             route.push(host);
         }
-        Place { host, name, role, route, revision: 1 }
+        Place { route, revision: 1, ..Place::new(host, &name, role) }
     }
 
     fn add_relay(&mut self, number: usize, above: NodeId) {

@@ -38,7 +38,7 @@ impl Uplink {
     pub fn asks(&mut self, cx: &mut Cx<'_>) -> bool {
         let due = self.ask_at <= cx.now;
         if due {
-            self.ask_at = cx.in_secs(ASK_SECS);
+            self.ask_at = cx.in_secs(ASK_SECS * cx.pace);
         }
         due
     }

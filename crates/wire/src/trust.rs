@@ -274,6 +274,11 @@ impl Delegations {
         }
     }
 
+    /// The newest known of a relay, by its name.
+    pub fn of(&self, relay: &str) -> Option<&DelegationDoc> {
+        self.0.get(relay)
+    }
+
     fn judge(&self, job: &JobDoc, place: Option<&Place>, now: Time) -> Result<&DelegationDoc, Distrust> {
         let issuer = &job.key.issuer;
         let refuse = |why| Distrust::Delegation { issuer: issuer.clone(), why };

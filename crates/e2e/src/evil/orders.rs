@@ -1,7 +1,8 @@
 //! The orders of one host: first as an honest relay would pass them on, then bent.
 
 use packhorse_domain::ids::HostId;
-use packhorse_domain::job::{Job, Proof};
+use packhorse_domain::job::{Job, Proof, Standing};
+use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
 use packhorse_wire::envelope::to_cbor;
 use packhorse_wire::messages::{CopyHint, JobOrder, Order, ProofMsg, ReceiptMsg};
@@ -42,7 +43,8 @@ fn job_of(order: &JobOrder, lower: &Lower) -> Option<JobOrder> {
     let job = Job::try_from(document(order)).ok()?;
     let proofs: Vec<Proof> =
         order.proofs.iter().cloned().map(Proof::from).filter_map(|proof| narrow(proof, lower)).collect();
-    job.round_for(&lower.place, &proofs)?;
+    let facts = &packhorse_domain::facts::NONE;
+    job.round_for(&Standing { place: &lower.place, facts, now: Time(0) }, &proofs)?;
     Some(JobOrder { proofs: proofs.iter().map(ProofMsg::from).collect(), ..from_here(order, lower) })
 }
 

@@ -9,4 +9,5 @@ mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod relay_admin;
 mod sites;

@@ -35,6 +35,10 @@ fn join(args: &RelayJoinArgs) -> Outcome {
         joined.higher,
         shell_quoted(&args.data)
     ));
+    say::note(&format!(
+        "its administrator's access: export PACKHORSE_CONTEXT={}",
+        shell_quoted(&args.data.join("admin.toml"))
+    ));
     say::line(&joined.id)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use packhorse_domain::ingest::Position;
 use packhorse_domain::instruction::Line;
 use packhorse_domain::job::HostRole;
 use packhorse_wire::admin::{HostDetail, HostLine, HostView, TreeNode};
@@ -116,7 +117,8 @@ pub async fn tree(State(admin): State<Arc<Admin>>) -> Result<Json<TreeNode>, Adm
     let scene = admin.system.db.read(views::scene).await?;
     let around = Around::new(&admin.system, &scene, now());
     let mut below: HashMap<Option<HostRow>, Vec<&HostRecord>> = HashMap::new();
-    for host in scene.fleet.hosts() {
+    // A relay is a host of its own; in its tree it is the root.
+    for host in scene.fleet.hosts().iter().filter(|host| host.id != admin.system.id) {
         below.entry(host.higher).or_default().push(host);
     }
     for hosts in below.values_mut() {
@@ -125,7 +127,7 @@ pub async fn tree(State(admin): State<Arc<Admin>>) -> Result<Json<TreeNode>, Adm
     }
     Ok(Json(TreeNode {
         name: admin.system.config.name.clone(),
-        role: "server".to_owned(),
+        role: if admin.system.position == Position::Top { "server" } else { "relay" }.to_owned(),
         online: true,
         last_seen: None,
         lower: nodes(&around, &below, None, 0),

@@ -3,13 +3,14 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `auth`, `error`, `request` | who may ask; refusals; reading requests |
+//! | `auth`, `may`, `error`, `request` | who may ask, and what at a relay; refusals; reading requests |
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
-//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages` | what comes in |
-//! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
+//! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
+//! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
 
+mod again;
 mod around;
 mod auth;
 mod cabinets;
@@ -22,8 +23,10 @@ mod groups;
 mod hosts;
 mod jobs;
 mod keep;
+mod known;
 mod lines;
 mod make;
+mod may;
 mod packages;
 mod plan;
 mod plan_text;
@@ -61,11 +64,12 @@ struct Admin {
 
 /// The routes.
 pub fn router(system: Arc<System>) -> Router {
+    let guard = middleware::from_fn_with_state(system.clone(), auth::administrators_only);
     let admin = Admin { system, uploads: Uploads::default(), content: tokio::sync::Mutex::new(()) };
     Router::new()
         .merge(upload_routes())
         .merge(routes().layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)))
-        .route_layer(middleware::from_fn(auth::administrators_only))
+        .route_layer(guard)
         .with_state(Arc::new(admin))
 }
 
@@ -96,6 +100,10 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/jobs/{job}", get(jobs::show))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
+        .route("/admin/v1/jobs/{job}/suspend", post(change::suspend))
+        .route("/admin/v1/jobs/{job}/resume", post(change::resume))
+        .route("/admin/v1/jobs/{job}/close", post(change::close))
+        .route("/admin/v1/jobs/{job}/again", post(again::again))
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::format::rfc3339;
 use super::request::Ask;
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, known};
 use crate::db::packages::{self, PackageRecord, Unregister};
 use crate::db::{Command, DbError, views};
 use crate::system::now;
@@ -68,6 +68,7 @@ pub async fn list(
     State(admin): State<Arc<Admin>>,
     Ask(which): Ask<Which>,
 ) -> Result<Json<Vec<PackageView>>, AdminError> {
+    known::refresh(&admin.system).await?;
     let found = admin.system.db.read(move |connection| packages::list(connection, which.cabinet.as_deref()));
     Ok(Json(found.await?.iter().map(view).collect()))
 }
@@ -78,6 +79,7 @@ pub async fn show(
     Ask(one): Ask<One>,
 ) -> Result<Json<PackageDetail>, AdminError> {
     let query = one.query()?;
+    known::refresh(&admin.system).await?;
     let found = admin.system.db.read(move |connection| {
         let record = packages::resolve(connection, &query)?;
         let copies = views::copies_of(connection, &record.id)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Place, Proof, Round};
+use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
 use packhorse_domain::planner::{self, Due};
 use packhorse_wire::admin::{NewJob, PlanLineView, PlanOut, PlanView};
 use rusqlite::Connection;
@@ -15,9 +15,10 @@ use super::around::Around;
 use super::plan_text;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations};
+use super::{Admin, AdminError, destinations, known};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
+use crate::db::standings::{Needs, Standings};
 use crate::db::views::{self, CopyRecord, JobPackageRecord, Scene};
 use crate::system::{System, now};
 
@@ -57,6 +58,7 @@ pub async fn plan(
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
     let wish = Wish::read(&new, now())?;
+    known::refresh(&admin.system).await?;
     let draft = admin.system.db.read(move |connection| draft(connection, wish)).await?;
     Ok(Json(view(&admin.system, draft)))
 }
@@ -64,8 +66,8 @@ pub async fn plan(
 fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
     let resolved = wish.resolve(connection)?;
     let job = job(&wish, &resolved)?;
-    let places: Vec<Place> = resolved.fleet.hosts().iter().map(|host| resolved.fleet.place(host)).collect();
-    let opened = planner::opens(&job.0, &job.1, &[], &places);
+    let standings = Standings::load(connection, &resolved.fleet, None, Needs::of(&job.0), wish.now)?;
+    let opened = planner::opens(&job.0, &job.1, &[], standings.iter());
     let ids: HashSet<_> = opened.iter().map(|open| open.host).collect();
     let named: Vec<HostRow> =
         resolved.fleet.hosts().iter().filter(|host| ids.contains(&host.id)).map(|host| host.row).collect();

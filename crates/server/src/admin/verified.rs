@@ -61,33 +61,36 @@ impl Verified {
 
     /// The registration of the package in a cabinet, now.
     pub fn record(&self, cabinet: &str) -> PackageRecord {
-        let manifest = &self.manifest;
-        let registered = now();
-        let depends = manifest.deb().map(|deb| {
-            let parts = [deb.pre_depends.as_str(), deb.depends.as_str()];
-            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-        });
-        let keys: Vec<String> = self.signed_by.iter().map(ToString::to_string).collect();
-        PackageRecord {
-            id: manifest.id(),
-            label: PackageLabel {
-                cabinet: cabinet.to_owned(),
-                name: manifest.name().to_owned(),
-                version: manifest.version().to_owned(),
-                // Given by the registration.
-                generation: 0,
-            },
-            version_order: order_word(manifest.version_order()).to_owned(),
-            kind: manifest.kind().as_str().to_owned(),
-            summary: manifest.summary().to_owned(),
-            depends,
-            keep: manifest.keep().to_string(),
-            keep_until: keep_until(manifest.keep(), registered),
-            size_bytes: manifest.plain_bytes(),
-            chunks: u64::from(manifest.chunk_count()),
-            entries: manifest.entries().len() as u64,
-            signed_by: keys.join(" "),
-            registered,
-        }
+        record(&self.manifest, self.signed_by.clone(), cabinet)
+    }
+}
+
+/// What is written down of a package in a cabinet, as if it was registered now; the registration gives the generation.
+pub fn record(manifest: &Manifest, signed_by: Vec<KeyId>, cabinet: &str) -> PackageRecord {
+    let registered = now();
+    let depends = manifest.deb().map(|deb| {
+        let parts = [deb.pre_depends.as_str(), deb.depends.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    });
+    let keys: Vec<String> = signed_by.iter().map(ToString::to_string).collect();
+    PackageRecord {
+        id: manifest.id(),
+        label: PackageLabel {
+            cabinet: cabinet.to_owned(),
+            name: manifest.name().to_owned(),
+            version: manifest.version().to_owned(),
+            generation: 0,
+        },
+        version_order: order_word(manifest.version_order()).to_owned(),
+        kind: manifest.kind().as_str().to_owned(),
+        summary: manifest.summary().to_owned(),
+        depends,
+        keep: manifest.keep().to_string(),
+        keep_until: keep_until(manifest.keep(), registered),
+        size_bytes: manifest.plain_bytes(),
+        chunks: u64::from(manifest.chunk_count()),
+        entries: manifest.entries().len() as u64,
+        signed_by: keys.join(" "),
+        registered,
     }
 }

@@ -225,12 +225,31 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether a package is wanted by suspended jobs only: it is not taken in then, even if a lower system asks for it.
+///
+/// # Errors
+/// The database's.
+pub fn suspended(connection: &Connection, package: &PackageId) -> Result<bool, DbError> {
+    let sql = format!(
+        "SELECT COALESCE(MAX(j.intent = 'suspended'), 0) > COALESCE(MAX(j.intent = 'open'), 0)
+         FROM job_packages p JOIN jobs j ON j.row = p.job
+         WHERE p.id = ?1 AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place
+                                       AND l.verdict IS NULL AND l.state IN ({}))",
+        lines::open_words()
+    );
+    Ok(connection.prepare_cached(&sql)?.query_row([package.0], |row| row.get(0))?)
+}
+
 /// What is needed to take in one package that a lower system asks for, whatever its time. Of several jobs one that is still
-/// open counts: only its capability comes anew when the higher system is replaced.
+/// open counts: only its capability comes anew when the higher system is replaced. Nothing for a package that only suspended
+/// jobs want.
 ///
 /// # Errors
 /// The database's.
 pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wanted>, DbError> {
+    if suspended(connection, package)? {
+        return Ok(None);
+    }
     let sql = format!(
         "SELECT p.id, p.cabinet, p.capability, j.starts FROM job_packages p JOIN jobs j ON j.row = p.job
          WHERE p.id = ?1 AND p.capability IS NOT NULL

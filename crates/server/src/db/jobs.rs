@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use packhorse_domain::ids::{HostId, JobKey, PackageId};
 use packhorse_domain::instruction::{Line, Verdict};
-use packhorse_domain::job::{Clause, Gate, Intent, Job, Place, Proof, gate};
+use packhorse_domain::job::{Gate, Intent, Job, Proof, gate};
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{self, Opened, PlanLine, Provers};
 use packhorse_domain::time::Time;
@@ -16,7 +16,8 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{Fleet, HostRow};
 use super::lines::{self, LineRow};
-use super::{DbError, feeds};
+use super::standings::{Needs, Standings};
+use super::{DbError, feeds, late};
 use crate::capability::Capabilities;
 
 /// A job's number in this database.
@@ -97,12 +98,12 @@ pub fn take(
         }
         Gate::Known | Gate::Take => {}
     }
-    let row = store(tx, incoming)?;
+    let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
-    let places: Vec<Place> = fleet.hosts().iter().map(|host| fleet.place(host)).collect();
-    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, &places);
+    let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
+    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
     let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
     lines::at_relay(tx, row, now)?;
     if incoming.job.intent == Intent::Cancelled {
@@ -114,16 +115,15 @@ pub fn take(
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
-fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
+fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
-    let grows =
-        job.rounds.iter().flat_map(|round| &round.to).any(|clause| !matches!(clause, Clause::Hosts { .. }));
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
-                 asked, grows)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 asked, grows, closed, asks_facts, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
-                 intent = excluded.intent, grows = excluded.grows
+                 intent = excluded.intent, grows = excluded.grows,
+                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -138,7 +138,10 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             job.until.0,
             job.intent.as_str(),
             incoming.asked,
-            grows
+            job.grows(),
+            job.terms.closed.map(|at| at.0),
+            job.asks_facts(),
+            now.0
         ],
         |row| row.get(0),
     )?)
@@ -217,7 +220,7 @@ fn provers(tx: &Connection, row: JobRow) -> Result<Provers, DbError> {
 }
 
 /// Opens lines, or their next attempt, with one statement for all; answers how many changed.
-fn open_lines(
+pub(super) fn open_lines(
     tx: &Connection,
     job: JobRow,
     packages: usize,
@@ -258,29 +261,36 @@ fn open_lines(
     Ok(changed as u64)
 }
 
-/// Puts a job's newest revision into the feeds of the direct lower systems that have lines of it (`only`: of this one).
-/// Lines and proofs are loaded with one statement each, whatever their number.
+/// Puts a job's newest revision into the feeds of the direct lower systems that have lines of it (`only`: of these), and of
+/// the relays below which it may take in hosts that come later: they do that also while they are cut off from here. Lines and
+/// proofs are loaded with one statement each, whatever their number.
 ///
 /// # Errors
 /// The database's or the encoder's.
 pub fn dispatch(
     tx: &Connection,
     job: JobRow,
-    only: Option<HostRow>,
+    only: Option<&[HostRow]>,
     capabilities: &Capabilities,
 ) -> Result<Vec<HostRow>, DbError> {
-    let by_lower = plan_lines(tx, job, only)?;
+    let mut by_lower = plan_lines(tx, job, only)?;
+    let (envelope, grows): (Vec<u8>, bool) = tx
+        .prepare_cached("SELECT envelope, grows FROM jobs WHERE row = ?1")?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if grows {
+        for (row, id) in late::relays_to_tell(tx, &envelope, only)? {
+            by_lower.entry(row).or_insert_with(|| (id, Vec::new()));
+        }
+    }
     if by_lower.is_empty() {
         return Ok(Vec::new());
     }
-    let envelope: Vec<u8> =
-        tx.prepare_cached("SELECT envelope FROM jobs WHERE row = ?1")?.query_row([job], |row| row.get(0))?;
     let copies = copies(tx, job)?;
     let provers = provers(tx, job)?;
     let mut orders = Vec::new();
     for (lower, (id, lines)) in &by_lower {
-        // A client whose lines have all ended is not told again; a relay may have hosts that were told by it only.
-        let Some(part) = planner::order(lines, &provers) else { continue };
+        // A relay that has no line of it (yet) gets the job alone.
+        let part = planner::order(lines, &provers).unwrap_or_default();
         let hint = |(package, size, until): &(PackageId, u64, Time)| CopyHint {
             package: (*package).into(),
             size_bytes: *size,
@@ -301,11 +311,12 @@ pub fn dispatch(
 type ByLower = BTreeMap<HostRow, (HostId, Vec<PlanLine>)>;
 
 /// The planner's input for each direct lower system, with one statement: a host's lines of the job together.
-fn plan_lines(tx: &Connection, job: JobRow, only: Option<HostRow>) -> Result<ByLower, DbError> {
+fn plan_lines(tx: &Connection, job: JobRow, only: Option<&[HostRow]>) -> Result<ByLower, DbError> {
+    let only = only.map(serde_json::to_string).transpose().map_err(DbError::internal)?;
     let sql = format!(
         "SELECT h.via, v.id, h.id, MAX(l.attempt), MAX(l.leaf), MIN(l.state IN ({}))
          FROM lines l JOIN hosts h ON h.row = l.host JOIN hosts v ON v.row = h.via
-         WHERE l.job = ?1 AND (?2 IS NULL OR h.via = ?2) GROUP BY h.row",
+         WHERE l.job = ?1 AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2))) GROUP BY h.row",
         lines::closed_words()
     );
     let mut statement = tx.prepare_cached(&sql)?;
@@ -345,8 +356,10 @@ pub fn redispatch(
     now: Time,
 ) -> Result<(), DbError> {
     let sql = format!(
-        "SELECT DISTINCT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
-         WHERE h.via = ?1 AND l.state NOT IN ({}) AND j.until + ?3 > ?2 ORDER BY l.job",
+        "SELECT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
+         WHERE h.via = ?1 AND l.state NOT IN ({}) AND j.until + ?3 > ?2
+         UNION SELECT j.row FROM jobs j JOIN hosts h ON h.row = ?1 AND h.role = 'relay'
+         WHERE j.grows AND j.closed IS NULL AND j.until > ?2 AND j.intent <> 'cancelled' ORDER BY 1",
         lines::closed_words()
     );
     // A host may still hold what was cancelled or missed: told again for as long as it remembers jobs.
@@ -354,39 +367,9 @@ pub fn redispatch(
     let mut statement = tx.prepare_cached(&sql)?;
     let jobs = statement.query_map(params![lower, now.0, remembered], |row| row.get(0))?;
     for job in jobs.collect::<Result<Vec<JobRow>, _>>()? {
-        dispatch(tx, job, Some(lower), capabilities)?;
+        dispatch(tx, job, Some(&[lower]), capabilities)?;
     }
     Ok(())
-}
-
-/// Takes a host that joined (or was moved here) into the open jobs that name it by where it stands; answers the lower
-/// systems with something new.
-///
-/// # Errors
-/// The database's or the encoder's.
-pub fn take_in(
-    tx: &Connection,
-    fleet: &Fleet,
-    host: HostRow,
-    capabilities: &Capabilities,
-    read_job: impl Fn(&[u8]) -> Option<Job>,
-    now: Time,
-) -> Result<Vec<HostRow>, DbError> {
-    let Some(host) = fleet.get(host) else { return Ok(Vec::new()) };
-    let place = fleet.place(host);
-    let sql = "SELECT row, envelope FROM jobs WHERE grows AND until > ?1 AND intent = 'open'";
-    let mut statement = tx.prepare_cached(sql)?;
-    let jobs =
-        statement.query_map([now.0], |row| Ok((row.get::<_, JobRow>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let mut lowers = Vec::new();
-    for (row, envelope) in jobs.collect::<Result<Vec<_>, _>>()? {
-        let Some(job) = read_job(&envelope) else { continue };
-        let opened = planner::opens(&job, &[], &[], std::slice::from_ref(&place));
-        if open_lines(tx, row, job.packages.len(), &opened, fleet, now)? > 0 {
-            lowers.extend(dispatch(tx, row, Some(host.via), capabilities)?);
-        }
-    }
-    Ok(lowers)
 }
 
 /// A job as it is listed.
@@ -408,14 +391,18 @@ pub struct JobRecord {
     pub starts: Time,
     /// Ends.
     pub until: Time,
-    /// `open` or `cancelled`.
+    /// `open`, `suspended` or `cancelled`.
     pub intent: String,
     /// JSON of what was understood of `--to`.
     pub asked: String,
+    /// Whether hosts that join later are taken in.
+    pub grows: bool,
+    /// When its newest revision came here.
+    pub changed: Time,
 }
 
-const JOB_COLUMNS: &str =
-    "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
+const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                           intent, asked, grows AND closed IS NULL, changed";
 
 fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
@@ -433,6 +420,8 @@ fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
         until: Time(row.get(9)?),
         intent: row.get(10)?,
         asked: row.get(11)?,
+        grows: row.get(12)?,
+        changed: Time(row.get(13)?),
     })
 }
 
@@ -491,7 +480,7 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
 #[cfg(test)]
 mod tests {
     use packhorse_domain::ids::PackageLabel;
-    use packhorse_domain::job::{JobPackage, JobType, Round};
+    use packhorse_domain::job::{Clause, JobPackage, JobType, Round};
 
     use super::*;
     use crate::db::copies;

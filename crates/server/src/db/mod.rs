@@ -4,20 +4,26 @@
 //! transaction and answers only after commit, so that the price of durability is shared. A command that fails is taken back
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
+pub mod access;
 pub mod control;
 pub mod copies;
 pub mod feeds;
+pub mod groups;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod known;
+pub mod late;
 pub mod lines;
 pub mod meta;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod places;
 pub mod rebuild;
 pub mod reports;
 mod schema;
+pub mod standings;
 pub mod tokens;
 pub mod views;
 

@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
+use super::late::{self, Why};
 use super::{Command, DbError, control, feeds, meta, outbox, reports};
 use crate::capability::Capabilities;
 
@@ -200,11 +201,9 @@ impl TakeOrders {
         let read = |envelope: &[u8]| -> Option<Job> {
             self.trust.job(envelope, &self.delegations, None, self.now).ok()
         };
-        for host in fresh {
-            let lowers = jobs::take_in(tx, &fleet, *host, &self.capabilities, read, self.now)?;
-            taken.jobs |= !lowers.is_empty();
-            taken.lowers.extend(lowers);
-        }
+        let lowers = late::take_in(tx, &fleet, fresh, Why::Place, &self.capabilities, read, self.now)?;
+        taken.jobs |= !lowers.is_empty();
+        taken.lowers.extend(lowers);
         Ok(())
     }
 }

@@ -204,8 +204,32 @@ ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
 CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+-- control: when a job's newest revision came here.
+ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+
 CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
   WITHOUT ROWID;
+
+-- What a host's newest signed place says beyond its route: its memberships, until when they count, when it joined (0: that
+-- does not matter). See db/standings.rs.
+ALTER TABLE hosts ADD COLUMN groups_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN place_joined INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE memberships (host INTEGER NOT NULL, grp BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (host, grp))
+  WITHOUT ROWID;
+-- What hosts say of themselves, the newest: a JSON list of name and value.
+CREATE TABLE facts (host INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
+-- Groups at the managing server: see db/groups.rs. One with a condition has no members that are written down.
+CREATE TABLE groups (row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, condition TEXT,
+  created INTEGER NOT NULL);
+CREATE TABLE group_hosts (grp INTEGER NOT NULL, host INTEGER NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (grp, host))
+  WITHOUT ROWID;
+CREATE INDEX group_hosts_host ON group_hosts (host);
+CREATE TABLE group_groups (grp INTEGER NOT NULL, member INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (grp, member)) WITHOUT ROWID;
+CREATE INDEX group_groups_member ON group_groups (member);
+-- A job that takes in nobody any more; one that asks what hosts say of themselves.
+ALTER TABLE jobs ADD COLUMN closed INTEGER;
+ALTER TABLE jobs ADD COLUMN asks_facts INTEGER NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

@@ -138,7 +138,10 @@ pub struct CopyRecord {
 /// # Errors
 /// The database's.
 pub fn copies(connection: &Connection) -> Result<Vec<CopyRecord>, DbError> {
-    let sql = "SELECT relay, id, keep_until, size_bytes FROM relay_copies ORDER BY relay, id";
+    // Of itself a relay knows better than what was reported.
+    let sql = "SELECT relay, id, keep_until, size_bytes FROM relay_copies
+               UNION ALL SELECT m.value, c.id, c.keep_until, c.size_bytes FROM copies c JOIN meta m ON m.key = 'own_row'
+               ORDER BY 1, 2";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         Ok(CopyRecord {
@@ -200,7 +203,9 @@ pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
 /// # Errors
 /// The database's.
 pub fn traffic(connection: &Connection) -> Result<HashMap<HostRow, Traffic>, DbError> {
-    let sql = "SELECT relay, received_bytes, sent_bytes, used_bytes, free_bytes FROM traffic";
+    // Row 0 is this relay itself.
+    let sql = "SELECT COALESCE(m.value, t.relay), t.received_bytes, t.sent_bytes, t.used_bytes, t.free_bytes
+               FROM traffic t LEFT JOIN meta m ON m.key = 'own_row' AND t.relay = 0";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let traffic = Traffic {

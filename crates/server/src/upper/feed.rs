@@ -227,6 +227,7 @@ async fn store(
     }
     system.wake(&taken.lowers);
     if taken.jobs || taken.control {
+        system.orders_news.send_modify(|n| *n += 1);
         system.copies_news.notify_one();
         system.lines_changed();
     }

@@ -155,6 +155,7 @@ impl Top {
             server: self.system.incarnation,
             after: 0,
             through: 1,
+            capabilities: self.system.capabilities.clone(),
             reports: vec![(1, report)],
             now: now(),
         };

@@ -157,6 +157,11 @@ fn named_by(sites: &Sites, clause: &Clause, attempt: u32, lists: &[Proof]) -> Ve
             let below = sites.places().filter(clients).filter(|place| place.route.contains(relay));
             below.map(|place| place.host).collect()
         }
+        Clause::Relays => {
+            sites.places().filter(|place| place.role == HostRole::Relay).map(|place| place.host).collect()
+        }
+        // The simulation makes no jobs of these yet.
+        Clause::Group(_) | Clause::Condition(_) => Vec::new(),
         Clause::Hosts { .. } => {
             let of_round = lists.iter().filter(|list| list.attempt == attempt);
             of_round.flat_map(|list| list.slice.leaves.iter().copied()).collect()

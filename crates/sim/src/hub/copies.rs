@@ -1,7 +1,8 @@
 //! Content: a relay takes in each package once and serves it while it arrives; the managing server has everything.
 
 use packhorse_domain::fetch::RangeSet;
-use packhorse_domain::ids::PackageId;
+use packhorse_domain::ids::{HostId, PackageId};
+use packhorse_domain::instruction::LineKey;
 use packhorse_domain::job::Job;
 use packhorse_domain::lease;
 use packhorse_domain::planner::{Due, copy_due};
@@ -98,7 +99,9 @@ impl Hub {
         let mut wanted = Vec::new();
         for row in state.jobs.values() {
             let job = row.doc.unverified();
-            if copy_due(job, self.open_lines_of(job), cx.now) == Due::Now {
+            // Lines are counted only where that decides anything.
+            let missing = job.packages.iter().any(|package| !state.copies.contains_key(&package.id));
+            if missing && copy_due(job, self.open_lines_of(job), cx.now) == Due::Now {
                 let missing = job.packages.iter().map(|package| package.id);
                 wanted.extend(missing.filter(|id| !state.copies.contains_key(id)));
             }
@@ -109,7 +112,9 @@ impl Hub {
     }
 
     fn open_lines_of(&self, job: &Job) -> u64 {
-        let lines = self.store.now().lines.iter().filter(|(key, _)| key.job == job.key);
+        // Lines are kept in the order of their jobs.
+        let first = LineKey { job: job.key.clone(), package: PackageId([0; 32]), host: HostId([0; 16]) };
+        let lines = self.store.now().lines.range(first..).take_while(|(key, _)| key.job == job.key);
         lines.filter(|(_, line)| !line.shown().is_end()).count() as u64
     }
 

@@ -10,6 +10,7 @@ use packhorse_domain::time::Time;
 use super::{Hub, HubWrite};
 use crate::cx::Cx;
 use crate::signed::Signed;
+use crate::sites::bare;
 
 /// Whom a new job is for.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ impl Hub {
         self.store.put(HubWrite::Job(doc, proofs.clone()));
         let places: Vec<Place> =
             self.store.now().places.values().filter_map(Signed::verify).cloned().collect();
-        for opened in opens(&job, &proofs, &[], &places) {
+        for opened in opens(&job, &proofs, &[], places.iter().map(|place| bare(place, cx.now))) {
             self.open_at_top(cx, &job, opened);
         }
         self.judge_cancelled(cx, &job);

@@ -191,7 +191,7 @@ impl Hub {
     /// Does what its time has come for.
     pub fn wake(&mut self, cx: &mut Cx<'_>) {
         if self.next_round <= cx.now {
-            self.next_round = cx.in_secs(ROUND_SECS);
+            self.next_round = cx.in_secs(ROUND_SECS * cx.pace);
             self.judge_missed(cx);
         }
         if let Some(parent) = self.parent {

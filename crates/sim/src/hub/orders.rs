@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::msg::{Lives, Order};
 use crate::options::Plant;
 use crate::signed::Signed;
-use crate::sites::Lower;
+use crate::sites::{Lower, bare};
 
 impl Hub {
     /// A batch of the higher system's feed.
@@ -86,7 +86,9 @@ impl Hub {
             self.store.put(HubWrite::Job(doc.clone(), proofs.clone()));
         }
         let places: Vec<Place> = self.hosts_below().cloned().collect();
-        for opened in opens(doc.unverified(), &proofs, &part.ended, &places) {
+        for opened in
+            opens(doc.unverified(), &proofs, &part.ended, places.iter().map(|place| bare(place, cx.now)))
+        {
             news |= self.open_lines(cx, doc.unverified(), opened);
         }
         if news {

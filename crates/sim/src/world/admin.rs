@@ -25,13 +25,16 @@ impl World {
     /// Draws what is done and when.
     pub(super) fn plan_admin(&mut self) {
         let last = self.options.rough_secs * 850_000;
-        for _ in 0..self.rng.between(2, 6) {
+        let jobs = self.options.job_count.map_or_else(|| self.rng.between(2, 6), |jobs| jobs as i64);
+        for _ in 0..jobs {
             self.plan_act(Admin::Install, 6_000_000, last);
         }
-        for _ in 0..self.rng.between(0, 2) {
+        // As many as fit to a few jobs, for each few jobs.
+        let often = jobs / 6 + 1;
+        for _ in 0..self.rng.between(0, 2 * often) {
             self.plan_act(Admin::Cancel, 60_000_000, last);
         }
-        for _ in 0..self.rng.between(0, 4) {
+        for _ in 0..self.rng.between(0, 4 * often) {
             self.plan_act(Admin::Retry, 200_000_000, last);
         }
     }

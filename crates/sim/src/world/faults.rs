@@ -28,24 +28,35 @@ impl World {
             return;
         }
         let rough = self.options.rough_secs;
-        for _ in 0..self.rng.between(0, 12) {
+        let (crashes, cuts, absences, replaced) = match self.options.fault_count {
+            // In the same shares as they are drawn otherwise.
+            Some(all) => {
+                let all = all as i64;
+                (all * 50 / 100, all * 32 / 100, all * 12 / 100, all * 6 / 100)
+            }
+            None => {
+                let rng = &mut self.rng;
+                (rng.between(0, 12), rng.between(0, 8), rng.between(0, 3), rng.between(0, 2))
+            }
+        };
+        for _ in 0..crashes {
             let node = self.rng.below(self.nodes.len() as u64) as usize;
             self.plan(Fault::Crash(node));
         }
-        for _ in 0..self.rng.between(0, 8) {
+        for _ in 0..cuts {
             let node = self.rng.between(1, self.nodes.len() as i64 - 1) as usize;
-            let secs = self.rng.between(5, rough / 4);
+            let secs = self.rng.between(5, (rough / 4).min(8 * 3600));
             self.plan(Fault::Cut(node, secs));
         }
         let agents: Vec<NodeId> = self.sites.agents().collect();
-        for _ in 0..self.rng.between(0, 3) {
-            let secs = self.rng.between(rough / 5, rough);
+        for _ in 0..absences {
+            let secs = self.rng.between((rough / 5).min(3600), rough.min(3 * 24 * 3600));
             if let Some(agent) = self.rng.pick(&agents).copied() {
                 self.plan(Fault::Away(agent, secs));
             }
         }
         let relays: Vec<NodeId> = self.sites.relays().collect();
-        for _ in 0..self.rng.between(0, 2) {
+        for _ in 0..replaced {
             if let Some(relay) = self.rng.pick(&relays).copied() {
                 self.plan(Fault::Replace(relay));
             }

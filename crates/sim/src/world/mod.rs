@@ -33,10 +33,8 @@ use crate::trace::Trace;
 use admin::Admin;
 use faults::Fault;
 
-/// How often all lines are looked at, and after the faults whether all is well, in seconds.
-const SWEEP_SECS: i64 = 10;
 /// A run has no more events than this; one that has does not go on.
-const EVENTS_MAX: u64 = 2_000_000;
+const EVENTS_MAX: u64 = 10_000_000;
 
 /// What happens at a time.
 #[derive(Debug, Clone)]
@@ -132,7 +130,7 @@ impl World {
         world.plan_admin();
         world.plan_faults();
         world.at(Time(0).plus_secs(options.rough_secs), Event::Calm);
-        world.at(Time(0).plus_secs(SWEEP_SECS), Event::Sweep);
+        world.at(Time(0).plus_secs(options.sweep_secs), Event::Sweep);
         world
     }
 

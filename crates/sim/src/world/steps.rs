@@ -22,6 +22,7 @@ impl World {
             sites: &self.sites,
             packages: &self.packages,
             plant: self.options.plant,
+            pace: self.options.pace,
             stats: &mut self.stats,
             out: Vec::new(),
             seen: Vec::new(),

@@ -4,7 +4,7 @@ use packhorse_domain::agent::Entry;
 use packhorse_domain::instruction::{LineKey, State};
 use packhorse_domain::report::Receipt;
 
-use super::{Event, SWEEP_SECS, World};
+use super::{Event, World};
 use crate::checks::{Checked, View, every_line_has_a_reason, goes_on, hosts_end, no_result_lost};
 use crate::client::AgentWrite;
 use crate::hub::HubWrite;
@@ -117,7 +117,7 @@ impl World {
                 self.check(well);
             }
         }
-        let at = self.now.plus_secs(SWEEP_SECS);
+        let at = self.now.plus_secs(self.options.sweep_secs);
         self.at(at, Event::Sweep);
     }
 

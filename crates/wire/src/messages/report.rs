@@ -1,5 +1,6 @@
 //! Reports up.
 
+use packhorse_domain::facts::{FACTS_MAX, Facts};
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::State;
 use packhorse_domain::reason::{Code, NextTry, Reason};
@@ -133,6 +134,8 @@ pub enum BodyMsg {
     },
     /// The counters.
     Traffic(TrafficMsg),
+    /// What a host says of itself.
+    Facts(Vec<(String, String)>),
     /// A control order or a delegation was taken in.
     Applied {
         /// `control` or `delegation`.
@@ -382,6 +385,9 @@ impl From<&Report> for ReportMsg {
                 traffic: copy.traffic.into(),
             },
             Body::Traffic(traffic) => BodyMsg::Traffic((*traffic).into()),
+            Body::Facts(facts) => BodyMsg::Facts(
+                facts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            ),
             Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
             Body::JobKey(key) => BodyMsg::JobKey(crate::bytes::Fixed(*key)),
             Body::Alarm { code, text } => BodyMsg::Alarm { code: code.clone(), text: text.clone() },
@@ -395,6 +401,16 @@ impl From<&Report> for ReportMsg {
             body,
         }
     }
+}
+
+/// What a host says of itself, without what is no fact: one that a newer agent tells is not known to this program, and no
+/// ground to lose what else it says.
+fn facts(said: &[(String, String)]) -> Facts {
+    let mut facts = Facts::default();
+    for (name, value) in said.iter().take(FACTS_MAX) {
+        let _ = facts.set(name, value);
+    }
+    facts
 }
 
 impl TryFrom<&ReportMsg> for Report {
@@ -424,6 +440,7 @@ impl TryFrom<&ReportMsg> for Report {
                 traffic: (*traffic).into(),
             }),
             BodyMsg::Traffic(traffic) => Body::Traffic((*traffic).into()),
+            BodyMsg::Facts(said) => Body::Facts(facts(said)),
             BodyMsg::Applied { what, revision } => {
                 Body::Applied { what: head(what, 32), revision: *revision }
             }

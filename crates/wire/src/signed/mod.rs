@@ -12,7 +12,7 @@ pub use control::{
 };
 pub use delegation::{DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc};
 pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeepDoc, KeyDoc, LabelDoc, RoundDoc, TermsDoc};
-pub use place::{PLACE_TYPE, PlaceDoc, ROUTE_MAX};
+pub use place::{BelongsDoc, PLACE_TYPE, PlaceDoc, ROUTE_MAX};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
 use thiserror::Error;
@@ -44,6 +44,9 @@ pub enum BadPayload {
     /// A job that is none.
     #[error(transparent)]
     Job(#[from] packhorse_domain::job::BadJob),
+    /// A condition that is none.
+    #[error("a condition: {0}")]
+    Condition(#[from] packhorse_domain::condition::BadCondition),
     /// A name that is none.
     #[error("{0}")]
     Name(#[from] packhorse_domain::ids::BadId),
