@@ -18,7 +18,7 @@ mod change;
 mod destinations;
 mod error;
 mod explain;
-mod format;
+pub(crate) mod format;
 mod groups;
 mod hosts;
 mod jobs;
