@@ -120,6 +120,15 @@ pub enum Input {
     },
     /// The system is about to stop.
     Stopping,
+    /// A verified job that was handed to this host by what it said of itself before, and whose conditions do not hold here.
+    Unfit {
+        /// The job.
+        job: Job,
+        /// The attempt it was handed over for.
+        attempt: u32,
+        /// What was found.
+        why: String,
+    },
     /// Time went by.
     Tick,
     /// The probe is done.
@@ -287,6 +296,7 @@ impl Agent {
             Input::Order { job, attempt, ahead_secs } => self.order(job, attempt, ahead_secs, now),
             Input::Wish { line, by, wish } => self.wish(&line, &by, wish, now),
             Input::Stopping => self.stopping(now),
+            Input::Unfit { job, attempt, why } => self.unfit(job, attempt, &why, now),
             Input::Tick => {}
             Input::Probed(id, found) => self.probed(&id, found, now, chance),
             Input::Obtained(id, result) => self.obtained(&id, result, now, chance),

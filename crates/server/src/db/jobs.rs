@@ -409,10 +409,10 @@ pub struct JobRecord {
     pub changed: Time,
 }
 
-const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+pub(super) const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
                            intent, asked, grows AND closed IS NULL, changed";
 
-fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
+pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
         row: row.get(0)?,
         key: JobKey {
