@@ -12,6 +12,7 @@ mod package;
 mod relay;
 mod server;
 mod token;
+mod transfer;
 mod watch;
 
 use std::future::Future;
@@ -41,6 +42,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),
+        Command::Transfer(args) => transfer::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),
         Command::Fleet(args) => fleet::run(&args),
