@@ -10,4 +10,6 @@ mod kills;
 mod kinds;
 mod memory;
 mod relay_admin;
+mod room;
 mod sites;
+mod transfer;
