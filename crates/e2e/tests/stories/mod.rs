@@ -9,6 +9,7 @@ mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod page;
 mod relay_admin;
 mod room;
 mod sites;
