@@ -16,7 +16,8 @@ pub use packages::{
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerRunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerRunArgs, ServerVerb, TokenNewArgs,
+    TokenVerb,
 };
 
 use crate::exit::Exit;
