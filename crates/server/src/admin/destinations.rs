@@ -1,10 +1,11 @@
 //! What `--to` means.
 
 use packhorse_domain::ids::HostId;
-use packhorse_domain::job::{CLAUSES_MAX, Clause, HostRole};
+use packhorse_domain::job::{CLAUSES_MAX, Clause, HostRole, JobType};
 use packhorse_domain::merkle::{self, LEAVES_MAX, Prover};
 
 use crate::db::DbError;
+use crate::db::groups::{Groups, unknown as unknown_group};
 use crate::db::hosts::{Fleet, HostRow};
 
 /// Names shown of a longer list.
@@ -61,13 +62,19 @@ pub fn list(fleet: &Fleet, rows: &[HostRow]) -> Result<(Option<Clause>, Option<P
 ///
 /// # Errors
 /// A refusal with what to do.
-pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError> {
+pub fn understand(
+    fleet: &Fleet,
+    groups: &Groups,
+    job_type: JobType,
+    to: &[String],
+) -> Result<Destinations, DbError> {
     let mut found = Destinations::default();
     let mut unknown: Vec<&str> = Vec::new();
     for word in to {
-        match one(fleet, word)? {
+        match one(fleet, groups, job_type, word)? {
             Some(One::Host(row)) => found.hosts.push(row),
             Some(One::Clause(clause)) => found.clauses.push(clause),
+            Some(One::Group(clauses)) => found.clauses.extend(clauses),
             None => unknown.push(word),
         }
         if !found.words.contains(word) {
@@ -76,7 +83,7 @@ pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError>
     }
     refuse_unknown(&unknown)?;
     if to.is_empty() {
-        let hint = "--to HOST, --to below:RELAY, --to all";
+        let hint = "--to HOST, --to group:NAME, --to below:RELAY, --to all";
         return Err(DbError::refused("no_destination", "the job has no destination", Some(hint)));
     }
     found.hosts = fleet.in_route_order(found.hosts);
@@ -91,14 +98,16 @@ pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError>
 enum One {
     Host(HostRow),
     Clause(Clause),
+    Group(Vec<Clause>),
 }
 
 /// One word; `None`: nothing of that name is there.
-fn one(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
+fn one(fleet: &Fleet, groups: &Groups, job_type: JobType, word: &str) -> Result<Option<One>, DbError> {
     let refuse = |code, message: String, hint| Err(DbError::refused(code, message, Some(hint)));
     match (word, word.split_once(':')) {
         ("all", _) => Ok(Some(One::Clause(Clause::All { relays: false }))),
         ("all+relays", _) => Ok(Some(One::Clause(Clause::All { relays: true }))),
+        ("all-relays", _) if job_type == JobType::Transfer => Ok(Some(One::Clause(Clause::Relays))),
         ("all-relays", _) => {
             let message = "all-relays is a destination of transfers".to_owned();
             refuse("bad_destination", message, "--to all, or all+relays")
@@ -111,9 +120,9 @@ fn one(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
             }
             None => Ok(None),
         },
-        (_, Some(("group", _))) => {
-            let message = format!("{word}: groups are not there yet");
-            refuse("not_yet", message, "--to HOST…, below:RELAY or all")
+        (_, Some(("group", name))) => {
+            let group = groups.named(name).ok_or_else(|| unknown_group(name))?;
+            Ok(Some(One::Group(groups.clauses(fleet, group)?)))
         }
         _ => Ok(fleet.named(word).map(|host| One::Host(host.row))),
     }

@@ -10,6 +10,7 @@ use super::destinations::{self, Destinations};
 use super::format::{parse_time, rfc3339};
 use super::keep;
 use crate::db::DbError;
+use crate::db::groups::Groups;
 use crate::db::hosts::Fleet;
 use crate::db::packages::{self, PackageRecord};
 
@@ -77,7 +78,8 @@ impl Wish {
             }
         }
         let fleet = Fleet::load(connection)?;
-        let destinations = destinations::understand(&fleet, &self.to)?;
+        let destinations =
+            destinations::understand(&fleet, &Groups::load(connection)?, self.job_type, &self.to)?;
         Ok(Resolved { packages, destinations, fleet })
     }
 }
