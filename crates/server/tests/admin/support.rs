@@ -8,11 +8,12 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use packhorse_content::build::build;
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
 use packhorse_domain::report::{Body as ReportBody, LineEvent, LineReport, Report};
-use packhorse_server::db::hosts::{self, HostRecord};
+use packhorse_server::db::hosts::{self, HostRecord, HostRow};
 use packhorse_server::db::join::Join;
 use packhorse_server::db::reports::StoreReports;
 use packhorse_server::db::tokens::MakeToken;
@@ -137,14 +138,18 @@ impl Top {
         let package = packages.await.unwrap().into_values().next().unwrap()[0].id;
         let line =
             LineReport { job: packhorse_domain::ids::JobKey::server(epoch, job), package, attempt, event };
-        let report = Report {
-            origin: host.id,
-            incarnation: Incarnation(7),
-            no,
-            base: 0,
-            at: now(),
-            body: ReportBody::Line(line),
-        };
+        self.bring(via, host, no, ReportBody::Line(line)).await;
+    }
+
+    /// What a host says of itself.
+    pub async fn says(&self, host: &HostRecord, no: u64, facts: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let facts = Facts::new(facts.iter().map(own)).unwrap();
+        self.bring(host.via, host, no, ReportBody::Facts(facts)).await;
+    }
+
+    async fn bring(&self, via: HostRow, host: &HostRecord, no: u64, body: ReportBody) {
+        let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
             own: None,
