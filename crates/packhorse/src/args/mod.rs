@@ -17,7 +17,7 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
     RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
@@ -85,6 +85,11 @@ pub enum Command {
     ///
     /// Whatever has not ended has a reason: where it waits, since when, when it is tried again, and what would clear it.
     Explain(ExplainArgs),
+    /// Print an address at which a browser shows systems, jobs and why things wait, live
+    ///
+    /// The address opens once, within ten minutes; the browser that opens it may look for twelve hours. Browsers do not know
+    /// this system's certificate authority: let yours know DATA/ca.pem, or compare the fingerprint it warns of.
+    Page(PageArgs),
     /// Many simulated clients in one process, for sizing and tests
     ///
     /// They speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They join
@@ -209,6 +214,8 @@ mod tests {
             "group import sales hosts.csv",
             "group remove sales --anyway",
             "install office/editor --to group:sales",
+            "page",
+            "page --relay https://osaka:8441",
             "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
             "completions bash",
             "man out",

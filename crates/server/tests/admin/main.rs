@@ -5,6 +5,7 @@ mod control;
 mod groups;
 mod jobs;
 mod packages;
+mod page;
 mod seeing;
 mod support;
 mod trust;

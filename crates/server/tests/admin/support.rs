@@ -13,7 +13,7 @@ use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
 use packhorse_domain::report::{Body as ReportBody, LineEvent, LineReport, Report};
-use packhorse_server::db::hosts::{self, HostRecord, HostRow};
+use packhorse_server::db::hosts::{self, HostRecord};
 use packhorse_server::db::join::Join;
 use packhorse_server::db::reports::StoreReports;
 use packhorse_server::db::tokens::MakeToken;
@@ -130,7 +130,7 @@ impl Top {
 
     /// A host's report about a job's only package, as its direct lower system brings it.
     pub async fn report(&self, host: &HostRecord, no: u64, job: u64, attempt: u32, event: LineEvent) {
-        let (via, epoch) = (host.via, self.system.epoch);
+        let epoch = self.system.epoch;
         let packages = self.system.db.read(move |connection| {
             let job = packhorse_server::db::jobs::find(connection, "server", job)?.unwrap();
             packhorse_server::db::views::job_packages(connection, Some(job.row))
@@ -138,17 +138,19 @@ impl Top {
         let package = packages.await.unwrap().into_values().next().unwrap()[0].id;
         let line =
             LineReport { job: packhorse_domain::ids::JobKey::server(epoch, job), package, attempt, event };
-        self.bring(via, host, no, ReportBody::Line(line)).await;
+        self.say(host, no, ReportBody::Line(line)).await;
     }
 
     /// What a host says of itself.
     pub async fn says(&self, host: &HostRecord, no: u64, facts: &[(&str, &str)]) {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let facts = Facts::new(facts.iter().map(own)).unwrap();
-        self.bring(host.via, host, no, ReportBody::Facts(facts)).await;
+        self.say(host, no, ReportBody::Facts(facts)).await;
     }
 
-    async fn bring(&self, via: HostRow, host: &HostRecord, no: u64, body: ReportBody) {
+    /// A host's report, as its direct lower system brings it.
+    pub async fn say(&self, host: &HostRecord, no: u64, body: ReportBody) {
+        let via = host.via;
         let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
