@@ -28,9 +28,14 @@
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
 //! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
+//! | `/admin/v1/groups…` | see `admin/groups.rs` | |
 //! | `POST /admin/v1/page` | | [`PageGranted`] |
 //!
 //! `{job}` is `3` or `osaka:3` (a slash does not fit into a path). Errors are [`Problem`] with a status of 400 to 599.
+
+mod groups;
+
+pub use groups::{GroupChanged, GroupDetail, GroupMember, GroupMembers, GroupView, NewGroup};
 
 use std::collections::BTreeMap;
 
@@ -78,6 +83,15 @@ pub struct HostDetail {
     pub certificate_generation: u64,
     /// Two machines answer under its name, since then.
     pub twins_since: Option<String>,
+    /// Fixed groups it is in, also by groups that are members of them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What it says of itself, by name.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// When it said so, RFC 3339.
+    #[serde(default)]
+    pub facts_at: Option<String>,
     /// Its lines, the newest job first.
     pub instructions: Vec<HostLine>,
     /// What happened there, the oldest first; of a long past the newest part.

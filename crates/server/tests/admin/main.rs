@@ -3,6 +3,7 @@
 
 mod control;
 mod history;
+mod groups;
 mod jobs;
 mod packages;
 mod page;
