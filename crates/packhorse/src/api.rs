@@ -8,9 +8,9 @@ use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
     AccessFile, CabinetView, CopyOrdered, DropCopy, Explained, GroupChanged, GroupDetail, GroupMembers,
-    GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup,
-    NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView,
-    Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy, KeyText, LineHistory,
+    NewCabinet, NewGroup, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
+    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
