@@ -18,7 +18,7 @@ pub use packages::{
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerRunArgs, ServerVerb, TokenNewArgs,
+    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb, TokenNewArgs,
     TokenVerb,
 };
 
