@@ -21,6 +21,21 @@ fn rule_1_a_relay_that_forgets_what_it_staged() {
 }
 
 #[test]
+fn rule_1_a_relay_that_asks_for_what_it_keeps() {
+    check(Plant::FetchKept, Rule::OneCopy);
+}
+
+#[test]
+fn rule_7_a_relay_that_writes_without_asking() {
+    check(Plant::WriteUnasked, Rule::RoomFirst);
+}
+
+#[test]
+fn rule_7_a_relay_that_pushes_out_what_it_keeps() {
+    check(Plant::PushOutKept, Rule::RoomFirst);
+}
+
+#[test]
 fn rule_2_an_installer_before_its_intent() {
     check(Plant::InstallBeforeIntent, Rule::OneStart);
 }
