@@ -17,7 +17,7 @@ impl Hub {
     fn own_transfers(&self) -> Vec<(LineKey, Job)> {
         let Some(me) = self.me else { return Vec::new() };
         let state = self.store.now();
-        let open = state.lines.iter().filter(|(key, line)| key.host == me && !line.shown().is_end());
+        let open = state.lines.iter().filter(|(key, line)| key.host == me && !line.state.is_end());
         open.filter_map(|(key, _)| {
             let job = state.jobs.get(&key.job)?.doc.unverified();
             (job.job_type == JobType::Transfer).then(|| (key.clone(), job.clone()))
@@ -34,6 +34,7 @@ impl Hub {
                 package_until: named.map_or(cx.now, |package| package.keep_until),
                 copy: self.store.now().copies.get(&key.package).copied(),
                 begun: line.begun,
+                verdict: line.verdict.map(|(verdict, _)| verdict),
             };
             let outcome = match transfer::step(&job, &facts, cx.now, &day_end) {
                 Step::At(_) | Step::Suspended | Step::TakeIn => continue,
@@ -47,6 +48,7 @@ impl Hub {
                 Step::Past(_) => Outcome::failed(FailClass::Refused, "copy", "past its keeping time"),
                 Step::Cancelled => Outcome::plain(State::Cancelled),
                 Step::Missed => Outcome::plain(State::Missed),
+                Step::Judged(verdict) => Outcome::plain(verdict.end()),
             };
             self.say_of_line(cx, &key, LineEvent::Ended(outcome));
         }
@@ -57,7 +59,8 @@ impl Hub {
         for (key, _) in self.own_transfers().into_iter().filter(|(key, _)| key.package == package) {
             let begun =
                 self.store.now().lines.get(&key).is_some_and(|line| line.begun && line.reason.is_none());
-            if !begun {
+            let judged = self.store.now().lines.get(&key).is_some_and(|line| line.verdict.is_some());
+            if !begun && !judged {
                 self.say_of_line(cx, &key, LineEvent::Storing);
             }
         }
@@ -66,7 +69,8 @@ impl Hub {
     /// There is no room for a package.
     pub(super) fn transfer_waits(&mut self, cx: &mut Cx<'_>, package: PackageId, no_room: &NoRoom) {
         for (key, job) in self.own_transfers().into_iter().filter(|(key, _)| key.package == package) {
-            let told = self.store.now().lines.get(&key).is_some_and(|line| line.reason.is_some());
+            let told = self.store.now().lines.get(&key);
+            let told = told.is_some_and(|line| line.reason.is_some() || line.verdict.is_some());
             if told || job.starts() > cx.now {
                 continue;
             }
