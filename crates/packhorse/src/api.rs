@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary, RelayView,
-    Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, ControlMade, Explained, HostDetail, HostView, JobMade, JobSummary, JobView,
+    KeyText, NewCabinet, NewJob, NewLimits, NewToken, PackageDetail, PackageView, PlanView, Registered,
+    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -234,6 +234,17 @@ impl Api {
     /// One relay.
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
+    }
+
+    /// Sets a relay: `suspend`, `resume`.
+    pub async fn set_relay(&self, name: &str, verb: &str) -> Result<ControlMade, LinkError> {
+        let path = format!("/admin/v1/relays/{}/{verb}", encode(name));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// Sets limits at a relay.
+    pub async fn limit_relay(&self, name: &str, limits: &NewLimits) -> Result<ControlMade, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/limit", encode(name)), limits).await
     }
 }
 

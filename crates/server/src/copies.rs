@@ -95,6 +95,9 @@ pub async fn run(system: Arc<System>) {
 /// What may be taken in now.
 async fn due(system: &System) -> Result<Vec<Wanted>, DbError> {
     let asked = std::mem::take(&mut *system.asked_for.lock().unwrap_or_else(PoisonError::into_inner));
+    if hold::shut(system) {
+        return Ok(Vec::new());
+    }
     let at = now();
     let found = system.db.read(move |connection| {
         let mut wanted = copies::wanted(connection, at)?;
@@ -206,6 +209,7 @@ async fn manifest(system: &System, link: &Link, wanted: &Wanted) -> Result<Bytes
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece?;
+        system.pace.pass(piece.len(), || hold::rate(system)).await;
         system.received(piece.len() as u64);
         if bytes.len() + piece.len() > MANIFEST_BYTES {
             return Err(CopyError::TooLarge);
@@ -295,12 +299,14 @@ impl Source for Upstream {
             let stream =
                 self.link.stream(Method::POST, messages::FRAMES, body).await.map_err(source_error)?;
             let system = self.system.clone();
-            let counted = stream.map(move |piece| match piece {
-                Ok(bytes) => {
+            let counted = stream.then(move |piece| {
+                let system = system.clone();
+                async move {
+                    let bytes = piece.map_err(|error| std::io::Error::other(error.to_string()))?;
+                    system.pace.pass(bytes.len(), || hold::rate(&system)).await;
                     system.received(bytes.len() as u64);
                     Ok(bytes)
                 }
-                Err(error) => Err(std::io::Error::other(error.to_string())),
             });
             Ok(counted.boxed())
         })

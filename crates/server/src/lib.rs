@@ -22,6 +22,7 @@ pub mod folder;
 mod hold;
 pub mod init;
 pub mod lower;
+mod pace;
 pub mod presence;
 pub mod run;
 pub mod system;

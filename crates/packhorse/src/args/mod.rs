@@ -15,8 +15,8 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, LimitArgs, NameArgs,
+    RelayJoinArgs, RelayNameArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -191,6 +191,10 @@ mod tests {
             "explain 3",
             "explain --host pc17",
             "explain --relay osaka office/editor",
+            "relay suspend osaka",
+            "relay resume osaka --json",
+            "relay limit osaka --down 20Mbit --hours 22:00-06:00 --hours 12:00-13:00 --store 40GB",
+            "relay limit osaka --none",
             "token new --relay --uses 3 --ends 2h",
             "token list",
             "token revoke 3",
@@ -217,6 +221,7 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "relay limit osaka --hours 22:00-06:00",
             "token new --uses 0",
             "server init --listen nowhere",
             "transfer a --to b",

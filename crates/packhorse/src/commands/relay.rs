@@ -1,7 +1,9 @@
 //! `packhorse relay`
 
-use crate::args::{RelayJoinArgs, RelayVerb, RunArgs};
-use crate::failure::Outcome;
+use packhorse_wire::admin::{ControlMade, NewLimits};
+
+use crate::args::{JsonFlag, LimitArgs, RelayJoinArgs, RelayVerb, RunArgs};
+use crate::failure::{Failure, Outcome};
 use crate::render::{relay as shown, table};
 use crate::{logs, say, signals, systems};
 
@@ -22,7 +24,37 @@ pub fn run(verb: RelayVerb) -> Outcome {
             let relay = api.relay(&args.name).await?;
             if args.format.json { table::json(&relay) } else { say::line(&shown::show(&relay)) }
         }),
+        RelayVerb::Suspend(args) => ask(&args.access, async |api| {
+            told(&api.set_relay(&args.name, "suspend").await?, "takes nothing in", args.format)
+        }),
+        RelayVerb::Resume(args) => ask(&args.access, async |api| {
+            told(&api.set_relay(&args.name, "resume").await?, "takes in again", args.format)
+        }),
+        RelayVerb::Limit(args) => limit(args),
     }
+}
+
+fn limit(args: LimitArgs) -> Outcome {
+    let limits = NewLimits { down: args.down, hours: args.hours, store: args.store, none: args.none };
+    if limits == NewLimits::default() {
+        return Err(Failure::usage("nothing is to be set").hint("--down 20Mbit, --store 40GB, or --none"));
+    }
+    ask(&args.access, async |api| {
+        told(&api.limit_relay(&args.name, &limits).await?, "has its limits", args.format)
+    })
+}
+
+fn told(made: &ControlMade, what: &str, format: JsonFlag) -> Outcome {
+    if format.json {
+        return table::json(made);
+    }
+    let relay = say::clean(&made.relay);
+    say::note(&match (made.applied, made.changed) {
+        (true, _) => format!("{relay} {what}"),
+        (false, true) => format!("on its way to {relay}: it counts there as soon as it is connected"),
+        (false, false) => format!("that is set at {relay} already, and still on its way there"),
+    });
+    Ok(())
 }
 
 fn join(args: &RelayJoinArgs) -> Outcome {

@@ -8,6 +8,7 @@
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `control`, `limits` | what is set at relays |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -15,6 +16,7 @@ mod around;
 mod auth;
 mod cabinets;
 mod change;
+mod control;
 mod destinations;
 mod error;
 mod explain;
@@ -24,6 +26,7 @@ mod hosts;
 mod jobs;
 mod keep;
 mod known;
+mod limits;
 mod lines;
 mod make;
 mod may;
@@ -107,5 +110,8 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
+        .route("/admin/v1/relays/{name}/resume", post(control::resume))
+        .route("/admin/v1/relays/{name}/limit", post(control::limit))
         .route("/admin/v1/alarms", get(relays::alarms))
 }
