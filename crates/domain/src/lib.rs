@@ -20,6 +20,7 @@
 //! | [`agent`] | the client: from an order to a result, through every restart |
 //! | [`line`](mod@line) | what a relay's line to its higher system may carry at a time |
 //! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
+//! | [`transfer`] | the job type: what it asks of each system, when it is done |
 //! | [`fetch`] | which chunks to ask for next |
 //! | [`twins`] | one machine or two under one name |
 
@@ -42,5 +43,6 @@ pub mod reason;
 pub mod report;
 pub mod room;
 pub mod time;
+pub mod transfer;
 pub mod twins;
 pub mod version;

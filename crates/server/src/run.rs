@@ -24,7 +24,7 @@ use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
 use crate::upper::{self, Upper};
-use crate::{admin, copies, init, lower};
+use crate::{admin, copies, init, lower, page};
 
 /// How often it is looked for jobs whose end has come.
 const DUTY: Duration = Duration::from_secs(1);
@@ -83,6 +83,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
         ready: true,
+        store_bytes: None,
         folder,
         config,
         db,
@@ -90,7 +91,9 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
-    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -110,6 +113,15 @@ pub async fn run_relay(
 /// # Errors
 /// It cannot be started.
 pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
+    start_relay_within(data, None).await
+}
+
+/// Starts a relay whose store may take so many bytes; `None`: what leaves a tenth of its disk free. What the managing server
+/// sets counts more.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("relay")?;
     let lock = folder.lock()?;
@@ -147,6 +159,7 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
         tls: tls.clone(),
         traffic,
         ready,
+        store_bytes,
         folder,
         config,
         db,
@@ -161,7 +174,9 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -263,7 +278,7 @@ async fn duties(system: Arc<System>) {
         let ending = system.db.read(|connection| {
             let sql = format!(
                 "SELECT EXISTS (SELECT 1 FROM jobs j JOIN lines l ON l.job = j.row WHERE j.until <= ?1
-                   AND l.verdict IS NULL AND l.state IN ({}))",
+                   AND l.verdict IS NULL AND NOT l.begun AND l.state IN ({}))",
                 lines::unbegun_words()
             );
             Ok(connection.prepare_cached(&sql)?.query_row([now().0], |row| row.get::<_, bool>(0))?)

@@ -231,6 +231,20 @@ CREATE INDEX group_groups_member ON group_groups (member);
 -- A job that takes in nobody any more; one that asks what hosts say of themselves.
 ALTER TABLE jobs ADD COLUMN closed INTEGER;
 ALTER TABLE jobs ADD COLUMN asks_facts INTEGER NOT NULL DEFAULT 0;
+
+-- room: dates of copies and room for them: see db/keeping.rs. What a job says of dates, and when it was ordered.
+ALTER TABLE jobs ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN keep_days INTEGER;
+ALTER TABLE jobs ADD COLUMN keep_until INTEGER;
+-- room: a transfer of which a piece is stored at its relay.
+ALTER TABLE lines ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+-- room: which order set a copy's date, whether a higher system did, when it was last read, whether it is to go.
+ALTER TABLE copies ADD COLUMN ordered INTEGER;
+ALTER TABLE copies ADD COLUMN by_higher INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
+-- room: the newest order for each single copy that was taken in.
+CREATE TABLE copy_orders (id BLOB PRIMARY KEY, ordered INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use super::lines::{self, LineRow};
 pub type Counts = BTreeMap<String, u64>;
 
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
-fn shown() -> String {
+pub(super) fn shown() -> String {
     format!(
-        "CASE WHEN l.verdict IS NOT NULL AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        "CASE WHEN l.verdict IS NOT NULL AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
         lines::unbegun_words()
     )
 }
@@ -192,7 +192,7 @@ pub struct Scene {
     pub controls: HashMap<HostRow, SetAt>,
 }
 
-/// Loads what lines stand in, with three statements.
+/// Loads what lines stand in; the number of statements does not depend on how much there is.
 ///
 /// # Errors
 /// The database's.

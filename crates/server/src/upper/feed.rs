@@ -224,6 +224,9 @@ async fn store(
     }
     if taken.control {
         system.reload_control().await?;
+        // Copies may be to go, or there may be more room.
+        let swept = system.clone();
+        tokio::spawn(async move { crate::copies::swept(&swept).await });
     }
     system.wake(&taken.lowers);
     if taken.jobs || taken.control {
