@@ -56,7 +56,7 @@ fn a_suspended_job_takes_nothing_in_and_goes_on_where_it_stood() {
     world.online(&["pc2"]);
     assert!(!off.at("/opt/editor").exists() && !pc.at("/opt/editor").exists());
     assert_eq!(reason(&world.job(&job), "pc2"), "suspended");
-    world.cli.run(&["job", "retry", &job]).fails(1, &["is suspended", "job resume"]);
+    world.cli.run(&["job", "retry", &job]).fails(4, &["is suspended", "job resume"]);
     world.cli.ok(&["job", "resume", &job]);
     world.done(&job, 60);
     for client in [&pc, &off] {
@@ -77,7 +77,6 @@ fn a_cancel_and_a_close_reach_who_was_off() {
     let job = world.install("editor", &["all"], &["--at", "+1h"]);
     world.cli.ok(&["job", "suspend", &job]);
     osaka.kill();
-    world.offline(&["osaka", "pc1"]);
     world.cli.ok(&["job", "cancel", &job]);
     // Never "cancelling": it has ended, whoever is off.
     assert_eq!(world.job(&job)["state"], "ended");
@@ -104,7 +103,6 @@ fn a_suspended_relay_passes_nothing_on_and_what_it_has_is_installed() {
     world.done(&world.install("tool", &["pc1"], &[]), 30);
     // It hears of it when it is back.
     osaka.kill();
-    world.offline(&["osaka"]);
     let ran = world.cli.run(&["relay", "suspend", "osaka"]);
     assert!(ran.code == 0 && ran.stderr.contains("on its way"), "{ran:?}");
     osaka.start();
@@ -163,18 +161,18 @@ fn a_limit_is_changed_while_something_is_coming() {
         let ran = world.cli.run(&args);
         assert!(ran.code == 0 && ran.stderr.contains("has its limits"), "{ran:?}");
     };
-    limit(&["--down", "8Mbit"]);
-    const BYTES: u64 = 48 << 20;
+    limit(&["--down", "4Mbit"]);
+    const BYTES: u64 = 16 << 20;
     let source = world.source("editor", "1.0").noise("lib/data", BYTES, 1);
     world.add(&source);
     let job = world.install("editor", &["pc1"], &[]);
     receives(&world, "osaka", 500_000);
     // The counters are written once a second, so that the bounds are wide here; the pace itself is tested beside its code.
     let slow = pace(&world, "osaka", 8);
-    assert!((0.8e6..1.2e6).contains(&slow), "8 Mbit/s: {slow} bytes a second");
-    limit(&["--down", "24Mbit"]);
+    assert!((0.4e6..0.6e6).contains(&slow), "4 Mbit/s: {slow} bytes a second");
+    limit(&["--down", "8Mbit"]);
     let faster = pace(&world, "osaka", 5);
-    assert!((2.2e6..3.8e6).contains(&faster), "24 Mbit/s: {faster} bytes a second");
+    assert!((0.7e6..1.3e6).contains(&faster), "8 Mbit/s: {faster} bytes a second");
     limit(&["--down", "0"]);
     assert_eq!(flows(&world, "osaka"), 0);
     world.job_until(&job, 20, "the line is closed", |job| reason(job, "pc1") == "line_closed");
@@ -186,5 +184,5 @@ fn a_limit_is_changed_while_something_is_coming() {
         received < BYTES + (3 << 20),
         "one copy, at most a piece again at each stop: {received} for {BYTES}"
     );
-    println!("8 Mbit/s: {slow:.0} B/s, 24 Mbit/s: {faster:.0} B/s, {received} bytes for {BYTES}");
+    println!("4 Mbit/s: {slow:.0} B/s, 8 Mbit/s: {faster:.0} B/s, {received} bytes for {BYTES}");
 }

@@ -9,6 +9,7 @@
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `control`, `limits` | what is set at relays |
+//! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -17,6 +18,7 @@ pub(crate) mod auth;
 mod cabinets;
 mod change;
 mod control;
+mod copy_orders;
 pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
@@ -113,5 +115,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
         .route("/admin/v1/relays/{name}/resume", post(control::resume))
         .route("/admin/v1/relays/{name}/limit", post(control::limit))
+        .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
+        .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))
 }
