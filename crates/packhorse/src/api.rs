@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
-    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, CopyOrdered, DropCopy, Explained, HostDetail, HostView, JobMade, JobSummary,
+    JobView, KeepCopy, KeyText, NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted,
+    PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload,
+    UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -239,6 +240,16 @@ impl Api {
     /// The relays.
     pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
         self.get("/admin/v1/relays").await
+    }
+
+    /// A relay is to keep a copy longer or shorter.
+    pub async fn keep_copy(&self, relay: &str, order: &KeepCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/keep", encode(relay)), order).await
+    }
+
+    /// A relay is to drop a copy.
+    pub async fn drop_copy(&self, relay: &str, order: &DropCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/drop", encode(relay)), order).await
     }
 
     /// One relay.

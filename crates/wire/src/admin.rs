@@ -25,6 +25,7 @@
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
 //! | `POST /admin/v1/page` | | [`PageGranted`] |
 //!
@@ -309,6 +310,43 @@ pub struct JobMade {
     pub number: u64,
     /// Lines it has, or that were changed.
     pub lines: u64,
+    /// Of a staged install: the transfer's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<u64>,
+}
+
+/// How long a relay is to keep a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// `30d`, or a day `2026-12-03`.
+    pub keep: String,
+}
+
+/// A copy that a relay is to drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// Also if open jobs below need it: it is fetched again for them.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What was ordered of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOrdered {
+    /// The relay.
+    pub relay: String,
+    /// The package.
+    pub package: String,
+    /// Bytes that fetching it again would cost at most.
+    pub size_bytes: u64,
+    /// Open lines at or below the relay that need it.
+    pub needed_by: u64,
+    /// Whether the relay has taken the order in; else it is still on its way.
+    pub applied: bool,
 }
 
 /// Which lines are tried again.

@@ -11,4 +11,6 @@ mod kinds;
 mod memory;
 mod page;
 mod relay_admin;
+mod room;
 mod sites;
+mod transfer;

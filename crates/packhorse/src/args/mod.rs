@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
-pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb};
+pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -73,6 +73,11 @@ pub enum Command {
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
     /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
+    /// Bring packages to relay systems, where they wait: for thin lines, and for a switch-over at one moment
+    ///
+    /// Prints the job's number. What a relay keeps is not sent to it again, whatever job asks. Transferred again with --keep,
+    /// only its date moves. `install --stage-at` makes a transfer and an install in one.
+    Transfer(TransferArgs),
     /// See, follow, suspend, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),

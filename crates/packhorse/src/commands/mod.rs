@@ -13,6 +13,7 @@ mod page;
 mod relay;
 mod server;
 mod token;
+mod transfer;
 mod watch;
 
 use std::future::Future;
@@ -42,6 +43,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),
+        Command::Transfer(args) => transfer::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),
         Command::Page(args) => page::run(&args),

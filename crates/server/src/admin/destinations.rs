@@ -88,6 +88,62 @@ pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError>
     Ok(found)
 }
 
+/// Begins a destination whose relays are meant, as it is written down: `--for pc17` is `for:pc17`.
+pub const FOR: &str = "for:";
+
+/// Understands the destinations of a transfer: relays, `all-relays`, and `for:DEST`, which means the relays on the way to
+/// DEST. A client is refused by name.
+///
+/// # Errors
+/// A refusal with what to do.
+pub fn of_transfer(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError> {
+    let (mut relays, mut for_hosts) = (Destinations::default(), Vec::new());
+    for word in to {
+        match word.strip_prefix(FOR) {
+            Some(dest) => for_hosts.push(dest.to_owned()),
+            None if word == "all-relays" => relays.clauses.push(Clause::Relays),
+            None => relays.hosts.extend(relay_of(fleet, word)?),
+        }
+    }
+    if for_hosts.is_empty() && to.is_empty() {
+        let hint = "--to RELAY, --to all-relays, --for DEST";
+        return Err(DbError::refused("no_destination", "the transfer has no destination", Some(hint)));
+    }
+    if !for_hosts.is_empty() {
+        let found = understand(fleet, &for_hosts)?;
+        for row in &found.hosts {
+            let Some(host) = fleet.get(*row).filter(|host| fleet.route(host).is_empty()) else { continue };
+            let message =
+                format!("no relay is on the way to {}: it calls the managing server itself", host.name);
+            let hint = "packhorse install brings packages to clients";
+            return Err(DbError::refused("no_relay", message, Some(hint)));
+        }
+        relays.hosts.extend(found.hosts);
+        relays.clauses.extend(found.clauses);
+    }
+    relays.hosts = fleet.in_route_order(relays.hosts);
+    dedup(&mut relays.clauses);
+    relays.words = to.to_vec();
+    relays.words.dedup();
+    Ok(relays)
+}
+
+fn relay_of(fleet: &Fleet, word: &str) -> Result<Option<HostRow>, DbError> {
+    match fleet.named(word) {
+        Some(relay) if relay.role == HostRole::Relay => Ok(Some(relay.row)),
+        Some(client) => {
+            let message = format!("{} is a client: a transfer goes to relay systems", client.name);
+            let hint = format!("--for {0}: the relays on the way to {0}; or packhorse install", client.name);
+            Err(DbError::refused("not_a_relay", message, Some(&hint)))
+        }
+        None => {
+            let shown: String = word.chars().take(80).collect();
+            let hint = "packhorse relay list shows the names; --for takes destinations of installs";
+            Err(DbError::refused("unknown_relay", format!("there is no relay system {shown}"), Some(hint)))
+        }
+    }
+}
+
 enum One {
     Host(HostRow),
     Clause(Clause),

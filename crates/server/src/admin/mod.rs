@@ -8,6 +8,7 @@
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -15,6 +16,7 @@ pub(crate) mod around;
 pub(crate) mod auth;
 mod cabinets;
 mod change;
+mod copy_orders;
 pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
@@ -107,5 +109,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
+        .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))
 }
