@@ -4,6 +4,7 @@ mod absent;
 mod bad_input;
 mod content;
 mod first_hour;
+mod groups;
 mod identity;
 mod jobs;
 mod kills;
