@@ -5,6 +5,7 @@ mod bad_input;
 mod content;
 mod control;
 mod first_hour;
+mod groups;
 mod identity;
 mod jobs;
 mod kills;

@@ -17,7 +17,19 @@ pub enum ServerVerb {
     /// Make a managing server's data folder: keys, certificate authority, the administrator's access
     Init(InitArgs),
     /// Run the managing server until it is ended (SIGTERM, Ctrl-C)
-    Run(RunArgs),
+    Run(ServerRunArgs),
+}
+
+/// `packhorse server run`
+#[derive(Debug, Args)]
+pub struct ServerRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Results are kept in full for so many days, and then as numbers
+    #[arg(long, value_name = "DAYS", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(i64::from(packhorse_server::HISTORY_DAYS_MIN)..=36_500))]
+    pub history_days: u32,
 }
 
 /// `packhorse server init`

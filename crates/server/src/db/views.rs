@@ -25,13 +25,16 @@ pub(super) fn shown() -> String {
     )
 }
 
-/// Lines by job and shown state, of one job or of all.
+/// Lines by job and shown state, of one job or of all; those that are only numbers any more, too.
 ///
 /// # Errors
 /// The database's.
 pub fn job_counts(connection: &Connection, only: Option<JobRow>) -> Result<HashMap<JobRow, Counts>, DbError> {
     let sql = format!(
-        "SELECT l.job, {}, COUNT(*) FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2",
+        "SELECT job, state, SUM(n) FROM (
+           SELECT l.job AS job, {} AS state, COUNT(*) AS n FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2
+           UNION ALL SELECT job, state, lines FROM folded WHERE ?1 IS NULL OR job = ?1)
+         GROUP BY 1, 2",
         shown()
     );
     let mut statement = connection.prepare_cached(&sql)?;
