@@ -3,7 +3,9 @@
 mod absent;
 mod bad_input;
 mod content;
+mod control;
 mod first_hour;
+mod groups;
 mod identity;
 mod jobs;
 mod kills;

@@ -4,6 +4,7 @@ mod cabinet;
 mod client;
 mod docs;
 mod explain;
+mod group;
 mod host;
 mod install;
 mod job;
@@ -40,6 +41,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Key(verb) => key::run(verb),
         Command::Token(verb) => token::run(verb),
         Command::Host(verb) => host::run(verb),
+        Command::Group(verb) => group::run(verb),
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),

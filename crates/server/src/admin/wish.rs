@@ -11,6 +11,7 @@ use super::destinations::{self, Destinations};
 use super::format::{self, parse_time, rfc3339};
 use super::keep;
 use crate::db::DbError;
+use crate::db::groups::Groups;
 use crate::db::hosts::Fleet;
 use crate::db::packages::{self, PackageRecord};
 
@@ -78,12 +79,13 @@ impl Wish {
             }
         }
         let fleet = Fleet::load(connection)?;
+        let groups = Groups::load(connection)?;
         let destinations = match self.job_type {
             JobType::Transfer => {
                 self.is_kept(&packages)?;
-                destinations::of_transfer(&fleet, &self.to)?
+                destinations::of_transfer(&fleet, &groups, &self.to)?
             }
-            JobType::Install | JobType::Offer => destinations::understand(&fleet, &self.to)?,
+            JobType::Install | JobType::Offer => destinations::understand(&fleet, &groups, &self.to)?,
         };
         Ok(Resolved { packages, destinations, fleet })
     }
