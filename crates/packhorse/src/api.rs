@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary, RelayView,
-    Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, Explained, Grant, GrantView, HostDetail, HostView, JobMade, JobSummary, JobView,
+    KeyText, NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary,
+    RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -229,6 +229,17 @@ impl Api {
     /// The relays.
     pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
         self.get("/admin/v1/relays").await
+    }
+
+    /// Lets a relay's administrator do something; answers when the relay has it, or after some seconds.
+    pub async fn grant(&self, relay: &str, grant: &Grant) -> Result<GrantView, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/grant", encode(relay)), grant).await
+    }
+
+    /// Takes back what was granted.
+    pub async fn revoke(&self, relay: &str) -> Result<GrantView, LinkError> {
+        let path = format!("/admin/v1/relays/{}/revoke", encode(relay));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
     }
 
     /// One relay.

@@ -209,6 +209,7 @@ impl Running {
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
         system.reload_control().await?;
+        system.reload_delegations().await?;
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 

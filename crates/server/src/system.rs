@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::db::hosts::{Fleet, HostRow};
-use crate::db::{Db, DbError, control};
+use crate::db::{Db, DbError, control, delegations};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::presence::PresenceBook;
@@ -196,6 +196,22 @@ impl System {
         let mut all = (**slot).clone();
         all.take(doc);
         *slot = Arc::new(all);
+    }
+
+    /// Loads what is delegated to relays: at a start, and after something else was delegated.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn reload_delegations(&self) -> Result<(), DbError> {
+        let trust = self.trust();
+        for envelope in self.db.read(delegations::all).await? {
+            match trust.delegation(&envelope) {
+                Ok(doc) => self.add_delegation(doc),
+                // Verified when it came: it counts no more if its key was revoked since.
+                Err(error) => tracing::warn!(%error, "a delegation does not count any more"),
+            }
+        }
+        Ok(())
     }
 
     /// What the managing server set at this relay.

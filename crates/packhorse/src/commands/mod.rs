@@ -4,6 +4,7 @@ mod cabinet;
 mod client;
 mod docs;
 mod explain;
+mod grant;
 mod host;
 mod install;
 mod job;

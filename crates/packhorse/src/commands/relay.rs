@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use crate::render::{relay as shown, table};
 use crate::{logs, say, signals, systems};
 
-use super::{ask, large_runtime, name_or_own, shell_quoted, small_runtime};
+use super::{ask, grant, large_runtime, name_or_own, shell_quoted, small_runtime};
 
 /// Runs a verb.
 ///
@@ -15,6 +15,8 @@ pub fn run(verb: RelayVerb) -> Outcome {
     match verb {
         RelayVerb::Join(args) => join(&args),
         RelayVerb::Run(args) => serve(&args),
+        RelayVerb::Grant(args) => grant::grant(&args),
+        RelayVerb::Revoke(args) => grant::revoke(&args),
         RelayVerb::List(args) => ask(&args.access, async |api| {
             table::print(&api.relays().await?, args.format, "no relay has joined yet")
         }),

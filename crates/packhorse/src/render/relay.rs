@@ -1,6 +1,6 @@
 //! One relay.
 
-use packhorse_wire::admin::{RelayPackage, RelayView};
+use packhorse_wire::admin::{GrantView, RelayPackage, RelayView};
 use serde::Serialize;
 
 use super::facts;
@@ -23,13 +23,27 @@ impl Row for Kept<'_> {
     }
 }
 
+/// What a relay's administrator may do, in one line.
+pub fn granted(view: &GrantView) -> String {
+    if view.revoked {
+        return "nothing any more: it was revoked".to_owned();
+    }
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(view.install.then(|| "install".to_owned()));
+    parts.extend(view.offer.then(|| "offer".to_owned()));
+    parts.extend(view.cabinets.iter().map(|cabinet| format!("cabinet {}", cabinet.name)));
+    format!("{}, until {}", parts.join(", "), when::shown_day(&view.ends))
+}
+
 /// `relay show`
 pub fn show(view: &RelayView) -> String {
+    let granted = view.granted.as_ref().map_or_else(|| "nothing".to_owned(), granted);
     let head = say::clean_lines(&facts(&[
         ("relay", view.name.clone()),
         ("received", format!("{} from its higher system since it joined", size(view.received_bytes))),
         ("sent", format!("{} to its lower systems", size(view.sent_bytes))),
         ("store", format!("{} used, {} free", size(view.used_bytes), size(view.free_bytes))),
+        ("granted", granted),
     ]));
     let kept: Vec<Kept<'_>> = view.packages.iter().map(Kept).collect();
     if kept.is_empty() {
@@ -57,13 +71,15 @@ mod tests {
             sent_bytes: 180_000_000,
             used_bytes: 38_000_000,
             free_bytes: 1_200_000_000,
+            granted: None,
         };
         assert_eq!(
             show(&view),
             "relay     osaka\n\
              received  38.0 MB from its higher system since it joined\n\
              sent      180.0 MB to its lower systems\n\
-             store     38.0 MB used, 1.2 GB free\n\n\
+             store     38.0 MB used, 1.2 GB free\n\
+             granted   nothing\n\n\
              PACKAGE              SIZE     KEPT UNTIL  NEEDED BY\n\
              office/editor@2.1:1  38.0 MB  3 Mar 2027         12"
         );

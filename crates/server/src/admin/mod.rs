@@ -18,6 +18,7 @@ mod destinations;
 mod error;
 mod explain;
 mod format;
+mod grants;
 mod groups;
 mod hosts;
 mod jobs;
@@ -102,5 +103,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/grant", post(grants::grant))
+        .route("/admin/v1/relays/{name}/revoke", post(grants::revoke))
         .route("/admin/v1/alarms", get(relays::alarms))
 }

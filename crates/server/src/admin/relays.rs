@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::around::Around;
 use super::format::rfc3339;
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, grants};
 use crate::db::DbError;
 use crate::db::hosts::{self, HostRecord};
 use crate::db::views::{self, CopyRecord};
@@ -48,18 +48,20 @@ impl Found {
     }
 }
 
+/// Refuses a relay that is not there.
+pub fn unknown(name: &str) -> DbError {
+    let shown: String = name.chars().take(80).collect();
+    let hint = "packhorse relay list shows the relay systems";
+    DbError::refused("unknown_relay", format!("there is no relay system {shown}"), Some(hint))
+}
+
 /// Loads a relay.
 ///
 /// # Errors
 /// There is none of that name, or the database's.
 pub fn load(connection: &Connection, name: &str) -> Result<Found, DbError> {
-    let unknown = || {
-        let shown: String = name.chars().take(80).collect();
-        let hint = "packhorse relay list shows the relay systems";
-        DbError::refused("unknown_relay", format!("there is no relay system {shown}"), Some(hint))
-    };
     let relay = hosts::by_name(connection, name)?.filter(|host| host.role == HostRole::Relay);
-    let relay = relay.ok_or_else(unknown)?;
+    let relay = relay.ok_or_else(|| unknown(name))?;
     let mut copies = views::copies(connection)?;
     copies.retain(|copy| copy.relay == relay.row);
     Ok(Found {
@@ -103,7 +105,13 @@ pub async fn show(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<Json<RelayView>, AdminError> {
-    let found = admin.system.db.read(move |connection| load(connection, &name)).await?;
+    let own = admin.system.id;
+    let read = admin.system.db.read(move |connection| {
+        let found = load(connection, &name)?;
+        let granted = grants::shown(connection, &found.relay, &own)?;
+        Ok((found, granted))
+    });
+    let (found, granted) = read.await?;
     let traffic = found.traffic.unwrap_or_default();
     let mut packages: Vec<RelayPackage> = found
         .copies
@@ -123,6 +131,7 @@ pub async fn show(
         sent_bytes: traffic.sent_bytes,
         used_bytes: traffic.used_bytes,
         free_bytes: traffic.free_bytes,
+        granted,
     }))
 }
 

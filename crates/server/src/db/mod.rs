@@ -7,6 +7,7 @@
 pub mod access;
 pub mod control;
 pub mod copies;
+pub mod delegations;
 pub mod feeds;
 pub mod groups;
 pub mod hosts;

@@ -90,7 +90,6 @@ impl Command for StoreReports {
         answer.taken_in = !told.is_empty();
         answer.lowers = told;
         control::applied(tx, &ingested.applied)?;
-        control::job_keys(tx, &ingested.job_keys)?;
         match (self.position, self.own) {
             (Position::Relay, Some(_)) => {
                 outbox::append(tx, &ingested.fresh)?;

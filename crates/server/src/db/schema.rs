@@ -227,6 +227,14 @@ CREATE INDEX group_groups_member ON group_groups (member);
 -- A job that takes in nobody any more; one that asks what hosts say of themselves.
 ALTER TABLE jobs ADD COLUMN closed INTEGER;
 ALTER TABLE jobs ADD COLUMN asks_facts INTEGER NOT NULL DEFAULT 0;
+
+-- What is delegated to relays: see db/delegations.rs.
+CREATE TABLE delegations (relay BLOB PRIMARY KEY, name TEXT NOT NULL, revision INTEGER NOT NULL, envelope BLOB NOT NULL)
+  WITHOUT ROWID;
+-- A relay's job that a withdrawn delegation stopped: what is said of it. One that is known by the relay's report: it is shown
+-- here, and handed to nobody.
+ALTER TABLE jobs ADD COLUMN stopped TEXT;
+ALTER TABLE jobs ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

@@ -132,8 +132,8 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
         },
         Order::Delegation(envelope) => match system.trust().delegation(&envelope) {
             Ok(doc) => {
-                system.add_delegation(doc);
-                vec![Judged::PassOn(Order::Delegation(envelope))]
+                system.add_delegation(doc.clone());
+                vec![Judged::Delegation(doc, envelope.into_vec())]
             }
             Err(error) => vec![refused("delegation", &error.to_string())],
         },
