@@ -37,6 +37,8 @@ pub(crate) struct Judged {
     pub job: Job,
     /// The attempt this host is in; `None` where a later revision does not name it any more.
     pub attempt: Option<u32>,
+    /// For a job with conditions that do not hold here: the attempt it was handed over for, and what was found.
+    pub unmet: Option<(u32, String)>,
 }
 
 /// Whom the agent trusts, and where it stands.
@@ -163,6 +165,11 @@ impl Judge {
         Standing { place: &self.place, facts: &self.facts, now }
     }
 
+    /// What the host says of itself from now on.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
+    }
+
     /// Judges a job. `known` answers the newest revision known of a job.
     ///
     /// # Errors
@@ -188,12 +195,13 @@ impl Judge {
         let proofs: Vec<Proof> = order.proofs.iter().cloned().map(Proof::from).collect();
         let attempt = job.round_for(&self.standing(now), &proofs).map(|round| round.attempt);
         // Of a condition the host itself is the judge: above it is known only what was told last.
-        if attempt.is_none() && revision.is_none() && !job.asks_facts() {
+        let unmet = if attempt.is_none() { job.unmet(&self.standing(now)) } else { None };
+        if attempt.is_none() && revision.is_none() && unmet.is_none() {
             let text =
                 format!("job {} does not name this host, nor does any proof that came with it", job.key);
             return Err(Refused::new("not_for_me", job.key.to_string(), text));
         }
-        Ok(Judged { job, attempt })
+        Ok(Judged { job, attempt, unmet })
     }
 
     /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed.

@@ -176,7 +176,7 @@ pub enum ManifestError {
 }
 
 /// A checked manifest. See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     id: PackageId,
     name: String,
@@ -241,6 +241,11 @@ impl Manifest {
     /// Keeping time at relays.
     pub fn keep(&self) -> Keep {
         self.keep
+    }
+    /// Whether another manifest says the same but for its keeping time.
+    pub fn differs_in_keep_only(&self, other: &Self) -> bool {
+        let as_this = Self { id: self.id, keep: self.keep, ..other.clone() };
+        self.id != other.id && *self == as_this
     }
     /// How it is installed.
     pub fn install(&self) -> &Install {

@@ -133,14 +133,18 @@ impl Facts {
         self.0.is_empty()
     }
 
-    /// Whether these are worth a report after `told`: anything is different, but for the free disk, which counts when the
-    /// first two of its digits change. So a threshold that is written with two digits is never missed, and a disk that is
-    /// being filled does not fill the line.
-    pub fn differ(&self, told: &Facts) -> bool {
+    /// Whether anything but the free disk is different.
+    pub fn differ(&self, other: &Facts) -> bool {
         let rest = |facts: &Facts| {
             facts.iter().filter(|(name, _)| *name != "disk_free").map(own).collect::<Vec<_>>()
         };
-        rest(self) != rest(told) || coarse(self.get("disk_free")) != coarse(told.get("disk_free"))
+        rest(self) != rest(other)
+    }
+
+    /// Whether the first two digits of the free disk are. So a threshold that is written with two digits is never missed, and
+    /// a disk that is being filled does not fill the line.
+    pub fn disk_moved(&self, other: &Facts) -> bool {
+        coarse(self.get("disk_free")) != coarse(other.get("disk_free"))
     }
 }
 
@@ -175,10 +179,11 @@ mod tests {
     #[test]
     fn a_disk_that_fills_is_told_now_and_then() {
         let with = |free: &str| facts(&[("os", "linux"), ("disk_free", free)]).unwrap();
-        assert!(!with("20400000000").differ(&with("20100000000")));
-        assert!(with("20400000000").differ(&with("19999999999")));
-        assert!(with("2040000000").differ(&with("20400000000")));
-        assert!(facts(&[("os", "linux")]).unwrap().differ(&with("20400000000")));
+        assert!(!with("20400000000").disk_moved(&with("20100000000")));
+        assert!(with("20400000000").disk_moved(&with("19999999999")));
+        assert!(with("2040000000").disk_moved(&with("20400000000")));
+        let without = facts(&[("os", "linux")]).unwrap();
+        assert!(without.disk_moved(&with("20400000000")) && !without.differ(&with("20400000000")));
         assert!(facts(&[("os", "bsd"), ("disk_free", "1")]).unwrap().differ(&with("1")));
     }
 

@@ -434,14 +434,17 @@ impl Job {
         self.round_for(host, &[])
     }
 
-    /// For a host that this job was handed to and does not name: what its conditions ask for, and what was found. `None` if
-    /// it has none.
-    pub fn unmet(&self, host: &Standing<'_>) -> Option<String> {
-        let mut said = self.clauses().filter_map(|clause| match clause {
-            Clause::Condition(condition) => Some(condition.found(host)),
-            _ => None,
-        });
-        said.next().map(|first| said.fold(first, |all, next| format!("{all}; {next}")))
+    /// For a host that this job was handed to, though its conditions do not hold there (any more): the attempt it was handed
+    /// over for, and what was found. `None` if it has no conditions.
+    pub fn unmet(&self, host: &Standing<'_>) -> Option<(u32, String)> {
+        self.rounds.iter().rev().find_map(|round| {
+            let found = round.to.iter().filter_map(|clause| match clause {
+                Clause::Condition(condition) => Some(condition.found(host)),
+                _ => None,
+            });
+            let found: Vec<String> = found.collect();
+            (!found.is_empty()).then(|| (round.attempt, found.join("; ")))
+        })
     }
 }
 
@@ -617,6 +620,16 @@ pub(crate) mod tests {
         assert!(!hit("os = linux", &relay, &linux) && hit("os = linux and role = relay", &relay, &linux));
         let below = format!("below #{} and name = h9", host(1));
         assert!(hit(&below, &client, &other) && !hit(&below, &place(8, HostRole::Client, &[2]), &other));
+    }
+
+    #[test]
+    fn a_host_that_a_condition_does_not_name_says_what_it_found() {
+        let condition = Clause::Condition(Condition::parse("os = linux").unwrap());
+        let mut some = job(1, vec![condition]);
+        let me = place(9, HostRole::Client, &[1]);
+        assert_eq!(some.unmet(&bare(&me)), Some((1, "os is not known".to_owned())));
+        some.rounds[0].to = vec![Clause::All { relays: true }];
+        assert_eq!(some.unmet(&bare(&me)), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! | [`planner`] | one job × one direct lower system → the order for it |
 //! | [`agent`] | the client: from an order to a result, through every restart |
 //! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
+//! | [`transfer`] | the job type: what it asks of each system, when it is done |
 //! | [`fetch`] | which chunks to ask for next |
 //! | [`twins`] | one machine or two under one name |
 
@@ -40,5 +41,6 @@ pub mod reason;
 pub mod report;
 pub mod room;
 pub mod time;
+pub mod transfer;
 pub mod twins;
 pub mod version;

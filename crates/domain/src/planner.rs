@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ids::HostId;
-use crate::job::{Intent, Job, Proof, Standing};
+use crate::job::{Intent, Job, JobType, Place, Proof, Standing};
 use crate::merkle::Prover;
 use crate::time::Time;
+use crate::transfer;
 
 /// A host of a job as the planner sees it: all its lines of the job together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub fn opens<'a>(
     hosts: impl IntoIterator<Item = Standing<'a>>,
 ) -> Vec<Opened> {
     let listed = listed(job, proofs);
-    let mut opened = Vec::new();
+    let mut opened: Vec<(Opened, &Place)> = Vec::new();
     for standing in hosts {
         let host = standing.place.host;
         if ended.contains(&host) {
@@ -100,10 +101,13 @@ pub fn opens<'a>(
         let by_standing = job.round_by_standing(&standing).map(|round| (round.attempt, None));
         // The newest round counts, whichever way it named the host.
         if let Some((attempt, leaf)) = by_list.max(by_standing) {
-            opened.push(Opened { host, attempt, leaf });
+            opened.push((Opened { host, attempt, leaf }, standing.place));
         }
     }
-    opened
+    match job.job_type {
+        JobType::Transfer => transfer::relays(&opened, ended),
+        JobType::Install | JobType::Offer => opened.into_iter().map(|(open, _)| open).collect(),
+    }
 }
 
 /// Host → (newest attempt, leaf) for every host that a proof which holds names.

@@ -262,6 +262,10 @@ pub struct RelayFacts {
     pub has_copy: bool,
     /// How much of it has arrived, 0 to 100.
     pub percent: Option<u8>,
+    /// Transfers to it and through it are suspended, since then.
+    pub suspended: Option<Time>,
+    /// Its line to its higher system carries nothing at this hour, and then again.
+    pub shut: Option<NextTry>,
 }
 
 /// What is known about a line's surroundings.
@@ -275,6 +279,8 @@ pub struct LineFacts<'a> {
     pub at: Option<Time>,
     /// When it was registered.
     pub created: Time,
+    /// The job is suspended, since then.
+    pub suspended: Option<Time>,
     /// The host's name.
     pub host: &'a str,
     /// Connected now.
@@ -298,6 +304,7 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     let begun = matches!(line.state, State::Installing | State::Restarting);
     Some(match (&line.reason, begun) {
         (_, false) if facts.twins_since.is_some() => twins(facts),
+        (_, false) if facts.suspended.is_some() => suspended(line, facts),
         (Some(own), _) if facts.online || begun => own.clone(),
         (None, true) => Reason::new(
             Code::Installing,
@@ -325,6 +332,45 @@ fn twins(facts: &LineFacts<'_>) -> Reason {
         &clear,
         "two machines answer under this name",
     )
+}
+
+fn suspended(line: &Line, facts: &LineFacts<'_>) -> Reason {
+    Reason::new(
+        Code::Suspended,
+        facts.asked,
+        facts.suspended.unwrap_or_default().max(line.since),
+        NextTry::WhenCleared,
+        &format!("packhorse job resume {}", facts.job),
+        "the job is suspended",
+    )
+}
+
+/// The first relay on the way that lacks the package does not take it in: because it, or the relay it would come from, was
+/// told to wait, or because its line carries nothing at this hour.
+fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
+    let lacking = facts.route.iter().position(|relay| !relay.has_copy)?;
+    let relay = &facts.route[lacking];
+    let told =
+        facts.route[lacking.saturating_sub(1)..=lacking].iter().find(|relay| relay.suspended.is_some());
+    if let Some(told) = told {
+        return Some(Reason::new(
+            Code::RelaySuspended,
+            &told.name,
+            told.suspended.unwrap_or_default().max(line.since),
+            NextTry::WhenCleared,
+            &format!("packhorse relay resume {}", told.name),
+            &format!("transfers to and through relay system {} are suspended", told.name),
+        ));
+    }
+    let next_try = relay.shut?;
+    Some(Reason::new(
+        Code::LineClosed,
+        &relay.name,
+        line.since,
+        next_try,
+        &format!("packhorse relay limit {} --none", relay.name),
+        &format!("the line to relay system {} carries nothing at this hour", relay.name),
+    ))
 }
 
 fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
@@ -368,6 +414,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     if line.state != State::Delivered
         && let Some(relay) = facts.route.iter().find(|relay| !relay.has_copy)
     {
+        if let Some(held) = held_at_relay(line, facts) {
+            return held;
+        }
         let detail = match relay.percent {
             Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
             None => format!("{} is taking in the package", relay.name),
@@ -403,6 +452,7 @@ mod tests {
             job,
             at: None,
             created: Time(0),
+            suspended: None,
             host: "pc17",
             online: true,
             last_seen: Time(5),
@@ -421,6 +471,8 @@ mod tests {
             last_seen: Time(7),
             has_copy,
             percent: Some(12),
+            suspended: None,
+            shut: None,
         };
         let up = [relay(true, true)];
         let off = [relay(false, false)];
@@ -435,6 +487,18 @@ mod tests {
         assert_eq!(code(&facts(&job, &up)), Code::OnItsWay);
         assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &up) }), Code::HostFetching);
         assert_eq!(code(&LineFacts { twins_since: Some(Time(1)), ..facts(&job, &up) }), Code::Twins);
+        assert_eq!(code(&LineFacts { suspended: Some(Time(1)), ..facts(&job, &off) }), Code::Suspended);
+        let held = |has_copy| RelayFacts { suspended: Some(Time(1)), ..relay(true, has_copy) };
+        let shut = || RelayFacts { shut: Some(NextTry::At(Time(9))), ..relay(true, false) };
+        assert_eq!(code(&facts(&job, &[held(false)])), Code::RelaySuspended);
+        assert_eq!(code(&facts(&job, &[held(true), relay(true, false)])), Code::RelaySuspended);
+        // What has passed it already goes on.
+        assert_eq!(code(&facts(&job, &[held(true)])), Code::OnItsWay);
+        assert_eq!(
+            code(&facts(&job, &[held(true), relay(true, true), relay(true, false)])),
+            Code::RelayFetching
+        );
+        assert_eq!(code(&facts(&job, &[shut()])), Code::LineClosed);
         for state in State::ALL.into_iter().filter(|state| !state.is_end()) {
             let line = Line { state, ..Line::new(1, Time(0)) };
             for route in [&up, &off, &fetching] {

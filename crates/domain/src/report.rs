@@ -122,6 +122,8 @@ pub enum LineEvent {
     },
     /// The package is there, whole and verified.
     Delivered,
+    /// A transfer has begun: the first piece is stored.
+    Storing,
     /// INTENT is durable.
     Begun,
     /// The attempt ended.

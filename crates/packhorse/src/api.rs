@@ -209,9 +209,9 @@ impl Api {
         self.ask(Method::GET, &path, Bytes::new(), TIMEOUT + Duration::from_secs(HOLD_SECS)).await
     }
 
-    /// Cancels what has not begun.
-    pub async fn cancel(&self, job: &str) -> Result<JobMade, LinkError> {
-        self.ask(Method::POST, &format!("/admin/v1/jobs/{job}/cancel"), Bytes::new(), TIMEOUT).await
+    /// Changes a job: `cancel`, `suspend`, `resume`, `close`; or makes it `again`.
+    pub async fn change_job(&self, job: &str, verb: &str) -> Result<JobMade, LinkError> {
+        self.ask(Method::POST, &format!("/admin/v1/jobs/{job}/{verb}"), Bytes::new(), TIMEOUT).await
     }
 
     /// Tries again what did not end well.

@@ -7,7 +7,7 @@
 //! | [`db`] | its state: typed commands to one writer, reads beside it |
 //! | [`lower`] | what lower systems may ask |
 //! | [`upper`] | a relay's own lower side |
-//! | [`copies`] | a relay takes in packages |
+//! | [`copies`], `days` | a relay takes in packages, keeps them until their dates, within its room |
 //! | [`admin`] | what administrators may ask |
 //! | [`presence`] | who is there |
 //! | [`authority`] | keys of the managing server |
@@ -16,9 +16,11 @@ pub mod admin;
 pub mod authority;
 pub mod capability;
 pub mod copies;
+mod days;
 pub mod db;
 pub mod error;
 pub mod folder;
+mod hold;
 pub mod init;
 pub mod lower;
 pub mod presence;
@@ -29,4 +31,4 @@ pub mod upper;
 
 pub use error::ServerError;
 pub use init::{InitOptions, Initialised, RelayJoinOptions, RelayJoined, init, relay_join};
-pub use run::{Running, relay_url, run_relay, run_server, start_relay, start_server};
+pub use run::{Running, relay_url, run_relay, run_server, start_relay, start_relay_within, start_server};

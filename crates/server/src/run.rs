@@ -83,6 +83,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
         ready: true,
+        store_bytes: None,
         folder,
         config,
         db,
@@ -110,6 +111,15 @@ pub async fn run_relay(
 /// # Errors
 /// It cannot be started.
 pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
+    start_relay_within(data, None).await
+}
+
+/// Starts a relay whose store may take so many bytes; `None`: what leaves a tenth of its disk free. What the managing server
+/// sets counts more.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("relay")?;
     let lock = folder.lock()?;
@@ -147,6 +157,7 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
         tls: tls.clone(),
         traffic,
         ready,
+        store_bytes,
         folder,
         config,
         db,
@@ -264,7 +275,7 @@ async fn duties(system: Arc<System>) {
         let ending = system.db.read(|connection| {
             let sql = format!(
                 "SELECT EXISTS (SELECT 1 FROM jobs j JOIN lines l ON l.job = j.row WHERE j.until <= ?1
-                   AND l.verdict IS NULL AND l.state IN ({}))",
+                   AND l.verdict IS NULL AND NOT l.begun AND l.state IN ({}))",
                 lines::unbegun_words()
             );
             Ok(connection.prepare_cached(&sql)?.query_row([now().0], |row| row.get::<_, bool>(0))?)

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::authority::Authority;
 use crate::capability::Capabilities;
+use crate::copies::Copies;
 use crate::db::hosts::{Fleet, HostRow};
 use crate::db::{Db, DbError, control, delegations};
 use crate::error::ServerError;
@@ -76,6 +77,10 @@ pub struct System {
     pub outbox_news: Notify,
     /// There may be something to take in.
     pub copies_news: Notify,
+    /// At a relay: room, and what passes through.
+    pub copies: Copies,
+    /// Jobs came in a new revision, or something else is set at this relay: what is being taken in may have to wait.
+    pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
     /// Certificates changed.
@@ -122,6 +127,8 @@ pub struct Parts {
     pub traffic: Traffic,
     /// Whether it may answer lower systems: see [`System::is_ready`].
     pub ready: bool,
+    /// At a relay: what its store may take, bytes; `None`: what leaves a tenth of the disk free.
+    pub store_bytes: Option<u64>,
 }
 
 impl System {
@@ -146,6 +153,8 @@ impl System {
             throttle: Throttle::from_environment(),
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
+            copies: Copies::new(parts.store_bytes),
+            orders_news: watch::Sender::new(0),
             asked_for: Mutex::new(Vec::new()),
             tls: parts.tls,
             trust: RwLock::new(Arc::new(parts.trust)),
@@ -324,7 +333,7 @@ impl System {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             used_bytes: self.store.used_bytes().unwrap_or(0),
-            free_bytes: self.store.free_bytes().unwrap_or(0),
+            free_bytes: self.copies.room.free_bytes(self).unwrap_or(0),
         }
     }
 

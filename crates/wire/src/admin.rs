@@ -22,6 +22,7 @@
 //! | `GET /admin/v1/jobs/{job}?seen=&hold_secs=` | held until there is news after `seen` | [`JobView`] |
 //! | `POST /admin/v1/jobs/{job}/cancel` | | [`JobMade`] |
 //! | `POST /admin/v1/jobs/{job}/retry` | [`Retry`] | [`JobMade`] |
+//! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
 //! | `POST /admin/v1/relays/{name}/grant`, `…/revoke` | [`Grant`] | [`GrantView`] |
@@ -349,6 +350,9 @@ pub struct JobView {
     pub job: JobSummary,
     /// Its revision.
     pub revision: u64,
+    /// Hosts that joined later are not taken in: since then.
+    #[serde(default)]
+    pub closed: Option<String>,
     /// Its lines.
     pub instructions: Vec<InstructionView>,
     /// Number of the newest change that is in this answer; ask with `seen` for what comes after.

@@ -131,12 +131,17 @@ impl Driver {
     ) -> Result<(), Refused> {
         let judged = self.judge.job(order, |key| self.agent.revision(key), now)?;
         let key = judged.job.key.clone();
-        if judged.attempt.is_some() || self.agent.job(&key).is_some() {
+        if judged.attempt.is_some() || judged.unmet.is_some() || self.agent.job(&key).is_some() {
             // Also for a revision that is known: where a package is to be had may have changed.
             self.hints.extend(hints(&judged.job, order));
             commit.bodies.insert(key, body);
         }
-        self.step_into(step, Input::Order { job: judged.job, attempt: judged.attempt }, now);
+        let (job, attempt) = (judged.job, judged.attempt);
+        let input = match judged.unmet {
+            Some((attempt, why)) => Input::Unfit { job, attempt, why },
+            None => Input::Order { job, attempt },
+        };
+        self.step_into(step, input, now);
         Ok(())
     }
 

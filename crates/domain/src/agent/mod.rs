@@ -99,6 +99,15 @@ pub enum Input {
         /// The attempt.
         attempt: Option<u32>,
     },
+    /// A verified job that was handed to this host by what it said of itself before, and whose conditions do not hold here.
+    Unfit {
+        /// The job.
+        job: Job,
+        /// The attempt it was handed over for.
+        attempt: u32,
+        /// What was found.
+        why: String,
+    },
     /// Time went by.
     Tick,
     /// The probe is done.
@@ -258,6 +267,7 @@ impl Agent {
     pub fn step(&mut self, input: Input, now: Time, chance: u64) -> Step {
         match input {
             Input::Order { job, attempt } => self.order(job, attempt, now),
+            Input::Unfit { job, attempt, why } => self.unfit(job, attempt, &why, now),
             Input::Tick => {}
             Input::Probed(id, found) => self.probed(&id, found, now, chance),
             Input::Obtained(id, result) => self.obtained(&id, result, now, chance),

@@ -28,6 +28,19 @@ impl Agent {
         self.jobs.insert(key, known);
     }
 
+    /// The host's own word on a condition is the last: above a line is open for it, which ends. A job that it was once named
+    /// by goes on.
+    pub(super) fn unfit(&mut self, job: Job, attempt: u32, why: &str, now: Time) {
+        let key = job.key.clone();
+        if self.jobs.contains_key(&key) {
+            return self.order(job, None, now);
+        }
+        self.order(job, Some(attempt), now);
+        for id in self.ids(|line| line.id.job == key && line.is_unbegun()) {
+            self.end(&id, Outcome::with(State::NotApplicable, "condition", why), now);
+        }
+    }
+
     pub(super) fn open_lines(&mut self, known: &KnownJob, now: Time) {
         let Some(attempt) = known.attempt else { return };
         for (place, package) in (0u32..).zip(&known.job.packages) {

@@ -4,7 +4,7 @@ use crate::instruction::State;
 use crate::job::Intent;
 use crate::job::tests::{host, job, package};
 use crate::job::{Clause, Round};
-use crate::report::LineEvent;
+use crate::report::{LineEvent, Outcome};
 
 const NOW: Time = Time(1_000_000);
 
@@ -370,4 +370,20 @@ fn a_cancel_holds_for_the_attempt_that_comes_after_a_begun_one() {
     let step = agent.step(Input::Exited(id(1), exit(false, 0)), NOW, 0);
     assert_eq!(ends(&step), vec![State::Failed, State::Cancelled]);
     assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Probe(_))));
+}
+
+#[test]
+fn a_condition_that_does_not_hold_here_ends_the_line() {
+    let mut agent = Agent::new(HostId([9; 16]), "pc9", Incarnation(1));
+    let job = job(1, vec![Clause::All { relays: false }]);
+    let unfit = Input::Unfit { job: job.clone(), attempt: 1, why: "os bsd".to_owned() };
+    let step = agent.step(unfit.clone(), Time(1), 0);
+    let said = Outcome::with(State::NotApplicable, "condition", "os bsd");
+    assert_eq!(Agent::events(&step), vec![LineEvent::Ended(said)]);
+    assert!(agent.lines().all(|line| line.stage.is_end()));
+    // Said once; a later revision in which it still does not hold changes nothing.
+    assert_eq!(Agent::events(&agent.step(unfit, Time(2), 0)), vec![]);
+    let next = Job { revision: 2, ..job };
+    let step = agent.step(Input::Unfit { job: next, attempt: 1, why: String::new() }, Time(3), 0);
+    assert_eq!(Agent::events(&step), vec![]);
 }

@@ -60,6 +60,30 @@ pub enum JobVerb {
         #[command(flatten)]
         job: JobAddressArgs,
     },
+    /// Let what has not begun wait until the job is resumed; also on machines that are off now
+    Suspend {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
+    /// Let a suspended job go on
+    Resume {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
+    /// Take in no machines that join from now on; what is there goes on
+    Close {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
+    /// Make a new job with the same packages, destinations and options; prints its number
+    Again {
+        /// The job.
+        #[command(flatten)]
+        job: JobAddressArgs,
+    },
     /// Try again what did not end well
     Retry {
         /// The job.

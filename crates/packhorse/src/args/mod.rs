@@ -73,7 +73,7 @@ pub enum Command {
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
     /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
-    /// See, follow, cancel and retry jobs
+    /// See, follow, suspend, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),
     /// Say why: of a job, of a machine, of a relay
@@ -185,6 +185,10 @@ mod tests {
             "job show osaka/3 --json",
             "job list --csv",
             "job retry 3 --failed",
+            "job suspend 3",
+            "job resume 3",
+            "job close osaka/3",
+            "job again 3",
             "explain 3 pc17",
             "explain 3",
             "explain --host pc17",

@@ -25,14 +25,24 @@ pub fn run(verb: JobVerb) -> Outcome {
             ask(&job.access, async |api| watch::follow(&api, &path).await)
         }
         JobVerb::Cancel { job } => {
+            changed(&job, "cancel", ["does not begin any more", "do not begin any more"])
+        }
+        JobVerb::Suspend { job } => changed(&job, "suspend", ["waits", "wait"]),
+        JobVerb::Resume { job } => changed(&job, "resume", ["goes on", "go on"]),
+        JobVerb::Close { job } => {
             let path = job_path(&job.job)?;
             ask(&job.access, async |api| {
-                let made = api.cancel(&path).await?;
-                told(
-                    &made,
-                    if made.lines == 1 { "does not begin any more" } else { "do not begin any more" },
-                );
+                let made = api.change_job(&path, "close").await?;
+                say::note(&format!("{}: takes in nobody who joins from now on", say::clean(&made.id)));
                 Ok(())
+            })
+        }
+        JobVerb::Again { job } => {
+            let path = job_path(&job.job)?;
+            ask(&job.access, async |api| {
+                let made = api.change_job(&path, "again").await?;
+                say::note(&format!("{}: {}", say::clean(&made.id), count(made.lines, "line")));
+                say::line(&made.number.to_string())
             })
         }
         JobVerb::Retry { job, failed } => {
@@ -43,6 +53,15 @@ pub fn run(verb: JobVerb) -> Outcome {
             })
         }
     }
+}
+
+fn changed(job: &JobAddressArgs, verb: &str, [one, many]: [&str; 2]) -> Outcome {
+    let path = job_path(&job.job)?;
+    ask(&job.access, async |api| {
+        let made = api.change_job(&path, verb).await?;
+        told(&made, if made.lines == 1 { one } else { many });
+        Ok(())
+    })
 }
 
 fn told(made: &JobMade, what: &str) {

@@ -166,7 +166,7 @@ pub fn show(view: &JobView) -> String {
         ("to", job.to.join(" ")),
         ("state", format!("{} · {}", job.state, counts_text(&job.counts))),
         ("at", job.at.as_deref().map_or("now".into(), when::shown)),
-        ("until", when::shown(&job.until)),
+        ("until", until(view)),
         ("made", format!("{} · revision {}", when::shown(&job.created), view.revision)),
     ]);
     let mut parts = vec![say::clean_lines(&head)];
@@ -177,6 +177,14 @@ pub fn show(view: &JobView) -> String {
     }
     parts.extend(tails(view));
     parts.join("\n\n")
+}
+
+fn until(view: &JobView) -> String {
+    let until = when::shown(&view.job.until);
+    match &view.closed {
+        Some(closed) => format!("{until} · closed {}: takes in nobody who joined later", when::shown(closed)),
+        None => until,
+    }
 }
 
 fn tails(view: &JobView) -> Vec<String> {

@@ -86,6 +86,7 @@ fn a_job_as_it_is_shown() {
             counts: counts(&[("waiting", 1), ("done", 1), ("failed", 1)]),
         },
         revision: 1,
+        closed: None,
         instructions: vec![
             InstructionView {
                 progress_percent: Some(40),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use packhorse_domain::ids::{JobKey, PackageId};
 use packhorse_domain::instruction::Line;
-use packhorse_domain::job::HostRole;
+use packhorse_domain::job::{HostRole, Intent};
 use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
 use packhorse_domain::time::Time;
 
@@ -25,6 +25,8 @@ pub struct JobFacts {
     pub created: Time,
     /// When it ends.
     pub until: Time,
+    /// Suspended, since then.
+    pub suspended: Option<Time>,
 }
 
 impl From<&JobRecord> for JobFacts {
@@ -34,6 +36,7 @@ impl From<&JobRecord> for JobFacts {
             at: Some(job.starts).filter(|starts| *starts > job.created),
             created: job.created,
             until: job.until,
+            suspended: Some(job.changed).filter(|_| job.intent == Intent::Suspended.as_str()),
         }
     }
 }
@@ -127,6 +130,7 @@ impl<'a> Around<'a> {
             job: &job.key,
             at: job.at,
             created: job.created,
+            suspended: job.suspended,
             host: host.map_or("a host that was removed", |host| host.name.as_str()),
             online: present.is_some_and(|present| present.online),
             last_seen: present.and_then(|present| present.last_seen).unwrap_or(job.created),
@@ -158,6 +162,8 @@ impl<'a> Around<'a> {
             last_seen: present.last_seen.unwrap_or(relay.joined),
             has_copy: self.keeps(relay.row, package),
             percent: self.percent(relay, package),
+            suspended: None,
+            shut: None,
         }
     }
 }

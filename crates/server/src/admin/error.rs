@@ -52,9 +52,8 @@ impl IntoResponse for AdminError {
 fn status_of(code: &str) -> StatusCode {
     match code {
         _ if code.starts_with("unknown_") => StatusCode::NOT_FOUND,
-        "exists" | "in_use" | "ended" | "root_key_away" | "nothing_to_retry" | "cancelled" => {
-            StatusCode::CONFLICT
-        }
+        "exists" | "in_use" | "ended" | "root_key_away" | "nothing_to_retry" | "cancelled" | "suspended"
+        | "not_growing" => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,
     }
 }

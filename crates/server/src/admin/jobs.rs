@@ -21,6 +21,7 @@ use super::request::Ask;
 use super::{Admin, AdminError, destinations, lines};
 use crate::db::DbError;
 use crate::db::jobs::{self, JobRecord};
+use crate::db::join;
 use crate::db::lines::LineRow;
 use crate::db::views::{self, Counts, JobPackageRecord, Scene};
 use crate::system::{System, now};
@@ -119,7 +120,7 @@ pub fn summary(job: &JobRecord, packages: &[JobPackageRecord], counts: &Counts, 
 fn state(job: &JobRecord, counts: &Counts, now: Time) -> &'static str {
     let is_end = |word: &str| State::parse(word).is_some_and(State::is_end);
     let all_ended = counts.keys().all(|word| is_end(word));
-    let closed = job.intent == "cancelled" || job.until <= now;
+    let closed = job.intent == "cancelled" || job.until <= now || !job.grows;
     match (all_ended, counts.is_empty()) {
         (true, false) => "ended",
         (true, true) if closed => "ended",
@@ -183,6 +184,7 @@ fn view(system: &System, found: &Found) -> Result<JobView, AdminError> {
     let mut view = JobView {
         job: summary(&found.job, &found.packages, &found.counts, at),
         revision: found.job.revision,
+        closed: join::read_own_job(&found.job.envelope).and_then(|job| job.terms.closed).map(rfc3339),
         instructions: instructions(&around, found),
         change: 0,
     };

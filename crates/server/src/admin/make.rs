@@ -23,11 +23,15 @@ use crate::db::{Command, DbError};
 use crate::system::{System, now};
 
 /// Makes a job.
-struct MakeJob {
-    authority: Arc<Authority>,
-    capabilities: Capabilities,
-    epoch: u64,
-    wish: Wish,
+pub struct MakeJob {
+    /// The keys.
+    pub authority: Arc<Authority>,
+    /// For locators.
+    pub capabilities: Capabilities,
+    /// Of the server's jobs.
+    pub epoch: u64,
+    /// What is wanted.
+    pub wish: Wish,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.

@@ -6,10 +6,11 @@
 //! | `auth`, `may`, `error`, `request` | who may ask, and what at a relay; refusals; reading requests |
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
-//! | `wish`, `destinations`, `make`, `change` | a job: what is wanted, for whom, made, cancelled or tried again |
+//! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
 //! | `plan`, `plan_text` | what a job would do |
 
+mod again;
 mod around;
 mod auth;
 mod cabinets;
@@ -17,7 +18,7 @@ mod change;
 mod destinations;
 mod error;
 mod explain;
-mod format;
+pub(crate) mod format;
 mod grants;
 mod groups;
 mod hosts;
@@ -100,6 +101,10 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/jobs/{job}", get(jobs::show))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
+        .route("/admin/v1/jobs/{job}/suspend", post(change::suspend))
+        .route("/admin/v1/jobs/{job}/resume", post(change::resume))
+        .route("/admin/v1/jobs/{job}/close", post(change::close))
+        .route("/admin/v1/jobs/{job}/again", post(again::again))
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))

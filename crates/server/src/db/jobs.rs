@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use packhorse_domain::ids::{HostId, JobKey, PackageId};
 use packhorse_domain::instruction::{Line, Verdict};
-use packhorse_domain::job::{Gate, Intent, Job, Proof, gate};
+use packhorse_domain::job::{Gate, Intent, Job, JobType, Proof, gate};
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{self, Opened, PlanLine, Provers};
 use packhorse_domain::time::Time;
@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::hosts::{Fleet, HostRow};
 use super::lines::{self, LineRow};
 use super::standings::{Needs, Standings};
-use super::{DbError, feeds, late};
+use super::{DbError, feeds, keeping, late, transfers};
 use crate::capability::Capabilities;
 
 /// A job's number in this database.
@@ -98,8 +98,9 @@ pub fn take(
         }
         Gate::Known | Gate::Take => {}
     }
-    let row = store(tx, incoming)?;
+    let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
+    keeping::job_came(tx, row, &incoming.job, now)?;
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
     let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
@@ -111,19 +112,22 @@ pub fn take(
     } else {
         lines::supersede(tx, row, now)?;
     }
+    if incoming.job.job_type == JobType::Transfer {
+        transfers::settle(tx, now)?;
+    }
     let lowers = dispatch(tx, row, None, capabilities)?;
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
-fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
+fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
-                 asked, grows, closed, asks_facts)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                 asked, grows, closed, asks_facts, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
                  intent = excluded.intent, grows = excluded.grows,
-                 closed = excluded.closed, asks_facts = excluded.asks_facts
+                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -140,7 +144,8 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             incoming.asked,
             job.grows(),
             job.terms.closed.map(|at| at.0),
-            job.asks_facts()
+            job.asks_facts(),
+            now.0
         ],
         |row| row.get(0),
     )?)
@@ -247,7 +252,7 @@ pub(super) fn open_lines(
          FROM json_each(?2) e, json_each(?3) p WHERE true
          ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, leaf = excluded.leaf,
            state = excluded.state, since = excluded.since, verdict = NULL, verdict_at = NULL, reason = NULL,
-           outcome = NULL, change = excluded.change
+           outcome = NULL, begun = 0, change = excluded.change
          WHERE excluded.attempt > lines.attempt";
     let changed = tx.prepare_cached(sql)?.execute(params![
         job,
@@ -309,13 +314,17 @@ pub fn dispatch(
 
 type ByLower = BTreeMap<HostRow, (HostId, Vec<PlanLine>)>;
 
-/// The planner's input for each direct lower system, with one statement: a host's lines of the job together.
+/// The planner's input for each direct lower system, with one statement: a host's lines of the job together. A relay's own
+/// agent has nothing to do with a transfer to that relay.
 fn plan_lines(tx: &Connection, job: JobRow, only: Option<&[HostRow]>) -> Result<ByLower, DbError> {
     let only = only.map(serde_json::to_string).transpose().map_err(DbError::internal)?;
     let sql = format!(
         "SELECT h.via, v.id, h.id, MAX(l.attempt), MAX(l.leaf), MIN(l.state IN ({}))
          FROM lines l JOIN hosts h ON h.row = l.host JOIN hosts v ON v.row = h.via
-         WHERE l.job = ?1 AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2))) GROUP BY h.row",
+         WHERE l.job = ?1 AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2)))
+           AND NOT (v.id IS (SELECT value FROM meta WHERE key = 'own_id')
+                    AND (SELECT job_type FROM jobs WHERE row = ?1) = 'transfer')
+         GROUP BY h.row",
         lines::end_words()
     );
     let mut statement = tx.prepare_cached(&sql)?;
@@ -390,14 +399,18 @@ pub struct JobRecord {
     pub starts: Time,
     /// Ends.
     pub until: Time,
-    /// `open` or `cancelled`.
+    /// `open`, `suspended` or `cancelled`.
     pub intent: String,
     /// JSON of what was understood of `--to`.
     pub asked: String,
+    /// Whether hosts that join later are taken in.
+    pub grows: bool,
+    /// When its newest revision came here.
+    pub changed: Time,
 }
 
-const JOB_COLUMNS: &str =
-    "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
+const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                           intent, asked, grows AND closed IS NULL, changed";
 
 fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
@@ -415,6 +428,8 @@ fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
         until: Time(row.get(9)?),
         intent: row.get(10)?,
         asked: row.get(11)?,
+        grows: row.get(12)?,
+        changed: Time(row.get(13)?),
     })
 }
 
@@ -473,7 +488,7 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
 #[cfg(test)]
 mod tests {
     use packhorse_domain::ids::PackageLabel;
-    use packhorse_domain::job::{Clause, JobPackage, JobType, Round};
+    use packhorse_domain::job::{Clause, JobPackage, Round};
 
     use super::*;
     use crate::db::copies;

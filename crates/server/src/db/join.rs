@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
 use super::late::{self, Why};
-use super::{Command, DbError, feeds, places, tokens};
+use super::{Command, DbError, feeds, keeping, places, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -281,6 +281,7 @@ impl Command for Remember {
     /// Answers the lower systems with something new: the line to the higher system may be cut before the order comes down that
     /// speaks of the host.
     fn apply(self, tx: &Connection) -> Result<Vec<HostRow>, DbError> {
+        keeping::set_own_id(tx, &self.own)?;
         let learned = hosts::learn(tx, &self.own, &self.learned, self.now)?;
         let (Some(host), Some(capabilities)) = (learned, &self.capabilities) else { return Ok(Vec::new()) };
         let fleet = Fleet::load(tx)?;

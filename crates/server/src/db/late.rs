@@ -55,12 +55,9 @@ pub fn take_in(
         lines::at_relay(tx, row, now)?;
         lines::supersede(tx, row, now)?;
         let named: BTreeSet<HostId> = opened.iter().map(|open| open.host).collect();
-        let by_way_of: BTreeSet<HostRow> = hosts
-            .iter()
-            .filter_map(|host| fleet.get(*host))
-            .filter(|host| named.contains(&host.id))
-            .map(|host| host.via)
-            .collect();
+        // Not only of the hosts that came: a transfer means the relays above them.
+        let by_way_of: BTreeSet<HostRow> =
+            fleet.hosts().iter().filter(|host| named.contains(&host.id)).map(|host| host.via).collect();
         let by_way_of: Vec<HostRow> = by_way_of.into_iter().collect();
         lowers.extend(jobs::dispatch(tx, row, Some(&by_way_of), capabilities)?);
     }

@@ -15,7 +15,7 @@ use super::{DbError, meta};
 
 /// Columns that [`line()`] reads.
 pub const COLUMNS: &str =
-    "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome";
+    "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome, begun";
 /// Most bytes of a stored reason or outcome.
 const BLOB_BYTES: usize = 64 << 10;
 /// Rows of one multi-row statement.
@@ -56,6 +56,7 @@ pub fn line(row: &Row<'_>, at: usize) -> Result<Line, DbError> {
             (Some(life), Some(no)) => Some((Incarnation(life as u64), no as u64)),
             _ => None,
         },
+        begun: row.get(at + 9)?,
         verdict: match verdict.as_deref().and_then(Verdict::parse) {
             Some(verdict) => Some((verdict, Time(row.get::<_, Option<i64>>(at + 6)?.unwrap_or(0)))),
             None => None,
@@ -131,10 +132,10 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
              ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, state = excluded.state,
                since = excluded.since, seen_incarnation = excluded.seen_incarnation, seen_no = excluded.seen_no,
                verdict = excluded.verdict, verdict_at = excluded.verdict_at, reason = excluded.reason,
-               outcome = excluded.outcome, change = excluded.change",
-            vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
+               outcome = excluded.outcome, begun = excluded.begun, change = excluded.change",
+            vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
         );
-        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 13);
+        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 14);
         for (at, line) in group {
             let reason = line.reason.as_ref().map(|reason| to_cbor(&ReasonMsg::from(reason)));
             let outcome = line.outcome.as_ref().map(|outcome| to_cbor(&OutcomeMsg::from(outcome)));
@@ -151,6 +152,7 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
                 Box::new(line.verdict.map(|(_, at)| at.0)),
                 Box::new(reason.transpose().map_err(DbError::internal)?),
                 Box::new(outcome.transpose().map_err(DbError::internal)?),
+                Box::new(line.begun),
                 Box::new(change),
             ]);
         }
@@ -190,7 +192,7 @@ pub fn judge_job(tx: &Connection, job: JobRow, verdict: Verdict, now: Time) -> R
     let change = meta::next(tx, "change")?;
     let sql = format!(
         "UPDATE lines SET verdict = ?2, verdict_at = ?3, change = ?4
-         WHERE job = ?1 AND verdict IS NULL AND state IN ({})",
+         WHERE job = ?1 AND verdict IS NULL AND NOT begun AND state IN ({})",
         unbegun_words()
     );
     Ok(tx.prepare_cached(&sql)?.execute(params![job, verdict.end().as_str(), now.0, change])? as u64)
@@ -205,7 +207,7 @@ pub fn supersede(tx: &Connection, newer: JobRow, now: Time) -> Result<u64, DbErr
     let change = meta::next(tx, "change")?;
     let sql = format!(
         "UPDATE lines SET verdict = 'superseded', verdict_at = ?2, change = ?3
-         WHERE verdict IS NULL AND state IN ({}) AND job <> ?1
+         WHERE verdict IS NULL AND NOT begun AND state IN ({}) AND job <> ?1
            AND (job, place) IN (
              SELECT p.job, p.place FROM job_packages p JOIN jobs j ON j.row = p.job
              JOIN job_packages mine ON mine.job = ?1 AND mine.cabinet = p.cabinet AND mine.name = p.name
@@ -229,14 +231,14 @@ pub fn miss(tx: &Connection, now: Time) -> Result<u64, DbError> {
            verdict = CASE WHEN state IN ('registered', 'waiting', 'offered')
                            AND (SELECT job_type FROM jobs WHERE row = lines.job) = 'offer'
                      THEN 'offer_ended' ELSE 'missed' END
-         WHERE verdict IS NULL AND state IN ({}) AND job IN (SELECT row FROM jobs WHERE until <= ?1)",
+         WHERE verdict IS NULL AND NOT begun AND state IN ({}) AND job IN (SELECT row FROM jobs WHERE until <= ?1)",
         unbegun_words()
     );
     Ok(tx.prepare_cached(&sql)?.execute(params![now.0, change])? as u64)
 }
 
 /// Lines of hosts that call `relay` (a host's row; `None`: this system itself) and wait for a package that the relay keeps
-/// now: they are at the relay. The same transition as the table's `ReachedRelay`.
+/// now: they are at the relay. (A relay's own copy is what its transfers are about.) The same transition as the table's `ReachedRelay`.
 ///
 /// # Errors
 /// The database's.
@@ -250,7 +252,8 @@ pub fn reached_relay(
     let sql = "UPDATE lines SET state = 'at_relay', since = ?3, change = ?4
                WHERE state IN ('registered', 'waiting')
                  AND host IN (SELECT row FROM hosts WHERE higher IS ?1 AND row IS NOT ?1)
-                 AND (job, place) IN (SELECT job, place FROM job_packages WHERE id = ?2)";
+                 AND (job, place) IN (SELECT p.job, p.place FROM job_packages p JOIN jobs j ON j.row = p.job
+                                      WHERE p.id = ?2 AND j.job_type <> 'transfer')";
     Ok(tx.prepare_cached(sql)?.execute(params![relay, package.0, now.0, change])? as u64)
 }
 
@@ -263,6 +266,7 @@ pub fn at_relay(tx: &Connection, job: JobRow, now: Time) -> Result<u64, DbError>
     let change = meta::next(tx, "change")?;
     let sql = "UPDATE lines SET state = 'at_relay', since = ?2, change = ?3
                WHERE job = ?1 AND state IN ('registered', 'waiting')
+                 AND (SELECT job_type FROM jobs WHERE row = ?1) <> 'transfer'
                  AND EXISTS (SELECT 1 FROM hosts h JOIN relay_copies c ON c.relay = h.higher
                              JOIN job_packages p ON p.job = lines.job AND p.place = lines.place AND p.id = c.id
                              WHERE h.row = lines.host)";

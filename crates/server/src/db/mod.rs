@@ -13,6 +13,7 @@ pub mod groups;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod keeping;
 pub mod known;
 pub mod late;
 pub mod lines;
@@ -26,6 +27,7 @@ pub mod reports;
 mod schema;
 pub mod standings;
 pub mod tokens;
+pub mod transfers;
 pub mod views;
 
 use std::cell::Cell;

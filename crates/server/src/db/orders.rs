@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
 use super::late::{self, Why};
-use super::{Command, DbError, control, delegations, feeds, meta, outbox, reports};
+use super::{Command, DbError, control, delegations, feeds, keeping, meta, outbox, reports};
 use crate::capability::Capabilities;
 
 /// An order that was judged.
@@ -124,7 +124,8 @@ impl TakeOrders {
             }
             Judged::Job(incoming) => match jobs::take(tx, incoming, &self.capabilities, self.now)? {
                 Taken::Stored { lowers, .. } => {
-                    taken.jobs = true;
+                    // Dates may have moved, and transfers ended.
+                    (taken.jobs, taken.reports) = (true, true);
                     taken.lowers.extend(lowers);
                 }
                 Taken::Known => {}
@@ -134,7 +135,10 @@ impl TakeOrders {
                 }
             },
             Judged::Control(doc, envelope) => match control::take(tx, &self.own, doc, envelope, self.now)? {
-                control::Came::Own => (taken.control, taken.reports) = (true, true),
+                control::Came::Own => {
+                    keeping::control_came(tx, &self.own, doc, self.now)?;
+                    (taken.control, taken.reports) = (true, true);
+                }
                 control::Came::PassedOn(lower) => taken.lowers.push(lower),
                 control::Came::Nothing => taken.reports = true,
             },

@@ -204,6 +204,9 @@ ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
 CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+-- control: when a job's newest revision came here.
+ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+
 CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
   WITHOUT ROWID;
 
@@ -235,6 +238,20 @@ CREATE TABLE delegations (relay BLOB PRIMARY KEY, name TEXT NOT NULL, revision I
 -- here, and handed to nobody.
 ALTER TABLE jobs ADD COLUMN stopped TEXT;
 ALTER TABLE jobs ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+
+-- room: dates of copies and room for them: see db/keeping.rs. What a job says of dates, and when it was ordered.
+ALTER TABLE jobs ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN keep_days INTEGER;
+ALTER TABLE jobs ADD COLUMN keep_until INTEGER;
+-- room: a transfer of which a piece is stored at its relay.
+ALTER TABLE lines ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+-- room: which order set a copy's date, whether a higher system did, when it was last read, whether it is to go.
+ALTER TABLE copies ADD COLUMN ordered INTEGER;
+ALTER TABLE copies ADD COLUMN by_higher INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
+-- room: the newest order for each single copy that was taken in.
+CREATE TABLE copy_orders (id BLOB PRIMARY KEY, ordered INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

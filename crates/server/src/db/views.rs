@@ -19,7 +19,7 @@ pub type Counts = BTreeMap<String, u64>;
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
 fn shown() -> String {
     format!(
-        "CASE WHEN l.verdict IS NOT NULL AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        "CASE WHEN l.verdict IS NOT NULL AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
         lines::unbegun_words()
     )
 }

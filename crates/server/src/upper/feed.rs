@@ -224,9 +224,13 @@ async fn store(
     }
     if taken.control {
         system.reload_control().await?;
+        // Copies may be to go, or there may be more room.
+        let swept = system.clone();
+        tokio::spawn(async move { crate::copies::swept(&swept).await });
     }
     system.wake(&taken.lowers);
     if taken.jobs || taken.control {
+        system.orders_news.send_modify(|n| *n += 1);
         system.copies_news.notify_one();
         system.lines_changed();
     }

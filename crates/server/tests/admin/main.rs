@@ -1,6 +1,7 @@
 //! The administrator's API through its real router, over a managing server in a temporary folder.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod control;
 mod jobs;
 mod packages;
 mod seeing;

@@ -199,6 +199,8 @@ pub enum EventMsg {
     },
     /// The package is there.
     Delivered,
+    /// The first piece of a transfer is stored.
+    Storing,
     /// Begun.
     Begun,
     /// Ended.
@@ -358,6 +360,7 @@ impl From<&LineEvent> for EventMsg {
             LineEvent::Offered => EventMsg::Offered,
             LineEvent::Chosen { by, at } => EventMsg::Chosen { by: by.clone(), at: at.map(|at| at.0) },
             LineEvent::Delivered => EventMsg::Delivered,
+            LineEvent::Storing => EventMsg::Storing,
             LineEvent::Begun => EventMsg::Begun,
             LineEvent::Ended(outcome) => EventMsg::Ended(outcome.into()),
         }
@@ -376,6 +379,7 @@ impl EventMsg {
                 LineEvent::Chosen { by: head(by, USER_BYTES_MAX), at: at.map(Time) }
             }
             EventMsg::Delivered => LineEvent::Delivered,
+            EventMsg::Storing => LineEvent::Storing,
             EventMsg::Begun => LineEvent::Begun,
             EventMsg::Ended(outcome) => {
                 LineEvent::Ended(outcome.to_outcome().ok_or_else(|| bad("end", &outcome.end))?)
