@@ -25,6 +25,7 @@ pub mod init;
 pub mod lower;
 pub mod presence;
 pub mod run;
+mod signer;
 pub mod system;
 pub mod throttle;
 pub mod upper;

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::authority::Authority;
 use crate::db::hosts::Seen;
-use crate::db::meta::Start;
+use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
 use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
 use crate::error::ServerError;
@@ -79,6 +79,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         epoch: started.epoch,
         authority: Some(authority),
         upper: None,
+        job_key: None,
         secret,
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
@@ -149,9 +150,11 @@ pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result
         id: identity.id,
         store: open_store(&folder).await?,
         incarnation: started.incarnation,
-        epoch: started.epoch,
+        // A database that was put back has forgotten numbers that were given; they are given again in another epoch only.
+        epoch: db.write(NewEpoch(now())).await?,
         authority: None,
         upper: Some(Upper::new(identity, cursor, hop)?),
+        job_key: Some(upper::job_key(&folder)?),
         trust,
         secret: capability_secret(&folder, &secret)?,
         tls: tls.clone(),

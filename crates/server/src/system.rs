@@ -11,6 +11,7 @@ use packhorse_domain::job::HostRole;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
+use packhorse_wire::envelope::SigningKey;
 use packhorse_wire::signed::ControlDoc;
 use packhorse_wire::trust::{Delegations, Trust};
 use tokio::sync::{Notify, watch};
@@ -83,6 +84,8 @@ pub struct System {
     pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<Arc<SigningKey>>,
     /// Certificates changed.
     pub tls: packhorse_wire::net::ServerTls,
     trust: RwLock<Arc<Trust>>,
@@ -119,6 +122,8 @@ pub struct Parts {
     pub authority: Option<Authority>,
     /// At a relay: the higher system.
     pub upper: Option<Upper>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<SigningKey>,
     /// What capabilities are derived from.
     pub secret: Vec<u8>,
     /// TLS of the listener.
@@ -148,6 +153,7 @@ impl System {
             epoch: parts.epoch,
             authority: parts.authority.map(Arc::new),
             upper: parts.upper,
+            job_key: parts.job_key.map(Arc::new),
             capabilities: Capabilities::new(&parts.secret),
             presence: PresenceBook::new(position == Position::Relay),
             throttle: Throttle::from_environment(),

@@ -7,25 +7,24 @@ use axum::extract::State;
 use packhorse_domain::ids::JobKey;
 use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
 use packhorse_wire::admin::{JobMade, NewJob};
-use packhorse_wire::trust::Limits;
 use rusqlite::Connection;
 
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError};
-use crate::authority::Authority;
+use super::{Admin, AdminError, known, may};
 use crate::capability::Capabilities;
 use crate::db::hosts::HostRow;
 use crate::db::jobs::{self, Incoming, Taken};
 use crate::db::meta::NextJobNumber;
 use crate::db::packages::PackageRecord;
 use crate::db::{Command, DbError};
+use crate::signer::Signer;
 use crate::system::{System, now};
 
 /// Makes a job.
 pub struct MakeJob {
     /// The keys.
-    pub authority: Arc<Authority>,
+    pub signer: Signer,
     /// For locators.
     pub capabilities: Capabilities,
     /// Of the server's jobs.
@@ -50,7 +49,7 @@ impl Command for MakeJob {
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
         let resolved = self.wish.resolve(tx)?;
         let (to, prover) = resolved.destinations.signed(&resolved.fleet)?;
-        let key = JobKey::server(self.epoch, NextJobNumber.apply(tx)?);
+        let key = self.signer.job_key(self.epoch, NextJobNumber.apply(tx)?);
         let job = Job {
             key: key.clone(),
             revision: 1,
@@ -67,7 +66,7 @@ impl Command for MakeJob {
         let proofs =
             prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();
         let incoming = Incoming {
-            envelope: sign(&self.authority, &job)?,
+            envelope: self.signer.sign(&job)?,
             job,
             proofs,
             ended: Vec::new(),
@@ -75,7 +74,10 @@ impl Command for MakeJob {
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key, lines, lowers }),
+            Taken::Stored { lines, lowers, .. } => {
+                self.signer.announce(tx, &incoming, self.wish.now)?;
+                Ok(Made { key, lines, lowers })
+            }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
         }
     }
@@ -89,29 +91,16 @@ fn copies(resolved: &Resolved) -> Vec<(packhorse_domain::ids::PackageId, u64, Ve
     resolved.packages.iter().map(|package| (package.id, package.size_bytes, Vec::new())).collect()
 }
 
-/// Checks and signs a job.
-///
-/// # Errors
-/// It is none, or larger than a job may be.
-pub fn sign(authority: &Authority, job: &Job) -> Result<Vec<u8>, DbError> {
-    job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
-    let envelope = authority.sign_job(job).map_err(DbError::internal)?;
-    if envelope.len() > Limits::JOB_BYTES {
-        let message =
-            format!("the job has {} bytes, at most {} are possible", envelope.len(), Limits::JOB_BYTES);
-        return Err(DbError::refused("limit", message, Some("make several jobs of it")));
-    }
-    Ok(envelope)
-}
-
 /// `POST /admin/v1/jobs`.
 pub async fn make(
     State(admin): State<Arc<Admin>>,
     Body(new): Body<NewJob>,
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
+    may::refuse_transfer(system, &new)?;
+    known::refresh(system).await?;
     let command = MakeJob {
-        authority: system.authority()?,
+        signer: may::signer(system, &new.job_type)?,
         capabilities: system.capabilities.clone(),
         epoch: system.epoch,
         wish: Wish::read(&new, now())?,
@@ -124,6 +113,8 @@ pub async fn make(
 pub fn announce(system: &System, made: Made) -> JobMade {
     tracing::info!(job = %made.key, lines = made.lines, "job");
     system.wake(&made.lowers);
+    // At a relay the systems above hear of it.
+    system.outbox_news.notify_one();
     system.lines_changed();
     JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines }
 }

@@ -3,10 +3,12 @@
 
 use axum::http::{Method, StatusCode};
 use packhorse_domain::ingest::Position;
+use packhorse_wire::admin::NewJob;
 use packhorse_wire::signed::DelegationDoc;
 
 use super::AdminError;
 use super::auth::Asker;
+use crate::signer::{RelaySigner, Signer};
 use crate::system::{System, now};
 
 /// Where the paths begin.
@@ -104,6 +106,41 @@ pub fn delegation(system: &System, command: &str) -> Result<DelegationDoc, Admin
     let message = format!("{command}: {relay}'s administrator may not: {why}");
     Err(AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message)
         .hint(format!("packhorse relay grant {relay} --install --offer, at the managing server")))
+}
+
+/// Who signs jobs here, for a command that needs it.
+///
+/// # Errors
+/// At a relay: nothing is delegated to it.
+pub fn signer(system: &System, command: &str) -> Result<Signer, AdminError> {
+    match (&system.authority, &system.job_key) {
+        (Some(authority), _) => Ok(Signer::Server(authority.clone())),
+        (None, Some(key)) => {
+            let delegation = delegation(system, command)?;
+            Ok(Signer::Relay(RelaySigner { relay: system.id, key: key.clone(), delegation }))
+        }
+        (None, None) => Err(AdminError::internal("its keys", &"there is no job key")),
+    }
+}
+
+/// A relay makes no transfers, and nothing that would need one.
+///
+/// # Errors
+/// It is asked for one.
+pub fn refuse_transfer(system: &System, new: &NewJob) -> Result<(), AdminError> {
+    let command = match (new.job_type.as_str(), &new.terms.stage_at) {
+        ("transfer", _) => "transfer",
+        (_, Some(_)) => "install --stage-at",
+        _ => return Ok(()),
+    };
+    if system.position == Position::Top {
+        return Ok(());
+    }
+    let message = format!(
+        "{command}: a relay makes no transfers: packages are brought to relays by the managing server"
+    );
+    Err(AdminError::new(StatusCode::FORBIDDEN, "no_transfer_at_a_relay", message)
+        .hint("packhorse transfer, at the managing server; here packages of the relay's own are added"))
 }
 
 #[cfg(test)]

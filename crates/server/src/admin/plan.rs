@@ -15,7 +15,7 @@ use super::around::Around;
 use super::plan_text;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations, known};
+use super::{Admin, AdminError, destinations, known, may};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
 use crate::db::standings::{Needs, Standings};
@@ -58,6 +58,7 @@ pub async fn plan(
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
     let wish = Wish::read(&new, now())?;
+    may::refuse_transfer(&admin.system, &new)?;
     known::refresh(&admin.system).await?;
     let draft = admin.system.db.read(move |connection| draft(connection, wish)).await?;
     Ok(Json(view(&admin.system, draft)))

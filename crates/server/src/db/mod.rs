@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod packages;
 pub mod places;
 pub mod rebuild;
+pub mod relay_jobs;
 pub mod reports;
 mod schema;
 pub mod standings;
