@@ -105,7 +105,8 @@ pub async fn make(
         epoch: system.epoch,
         wish: Wish::read(&new, now())?,
     };
-    let made = system.db.write(command).await?;
+    let made = system.db.write(command).await;
+    let made = made.map_err(|error| may::not_below(system, &new.job_type, error))?;
     Ok(Json(announce(system, made)))
 }
 

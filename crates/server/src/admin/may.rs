@@ -8,6 +8,7 @@ use packhorse_wire::signed::DelegationDoc;
 
 use super::AdminError;
 use super::auth::Asker;
+use crate::db::DbError;
 use crate::signer::{RelaySigner, Signer};
 use crate::system::{System, now};
 
@@ -26,8 +27,10 @@ pub struct Asks {
 enum Right {
     /// Free for whoever may look.
     Look,
-    /// With a delegation; which one, the handler says.
+    /// With a delegation.
     Delegated,
+    /// The same; what it is called and whether it is delegated stands in the request.
+    ByRequest,
     /// At the managing server only.
     ServerOnly,
 }
@@ -41,6 +44,7 @@ impl Asks {
             // Whoever has a token lets machines in.
             "tokens" => Right::ServerOnly,
             _ if looks => Right::Look,
+            "jobs" if path == "jobs" => Right::ByRequest,
             "jobs" | "uploads" | "packages" => Right::Delegated,
             _ => Right::ServerOnly,
         };
@@ -87,6 +91,9 @@ pub fn check(system: &System, asker: Asker, asks: &Asks) -> Result<(), AdminErro
         return Err(AdminError::new(StatusCode::FORBIDDEN, "look_only", message)
             .hint("ask the managing server for it, or use the access file in the relay's folder"));
     }
+    if asks.right == Right::ByRequest {
+        return Ok(());
+    }
     delegation(system, &asks.command).map(|_| ())
 }
 
@@ -106,6 +113,29 @@ pub fn delegation(system: &System, command: &str) -> Result<DelegationDoc, Admin
     let message = format!("{command}: {relay}'s administrator may not: {why}");
     Err(AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message)
         .hint(format!("packhorse relay grant {relay} --install --offer, at the managing server")))
+}
+
+/// At a relay a host that is not known is one that is not below it.
+pub fn not_below(system: &System, command: &str, error: DbError) -> AdminError {
+    match error {
+        DbError::Refused(mut refusal)
+            if system.position == Position::Relay && refusal.code == "unknown_host" =>
+        {
+            refusal.message = format!("{command}: {} below {}", refusal.message, system.config.name);
+            DbError::Refused(refusal).into()
+        }
+        error => error.into(),
+    }
+}
+
+/// Refuses a cabinet that is not a relay's own.
+pub fn not_own_cabinet(relay: &str, command: &str, cabinet: &str) -> AdminError {
+    let shown: String = cabinet.chars().take(64).collect();
+    let message = format!("{command}: cabinet {shown} is not one of {relay}'s own");
+    AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message).hint(format!(
+        "packhorse relay show {relay} names its own; packhorse relay grant {relay} --cabinet NAME --key packager.pub, \
+         at the managing server, gives it one"
+    ))
 }
 
 /// Who signs jobs here, for a command that needs it.
@@ -153,7 +183,7 @@ mod tests {
             (Method::GET, "hosts", "host list", Right::Look),
             (Method::GET, "jobs/{job}", "job show", Right::Look),
             (Method::POST, "plan", "plan new", Right::Look),
-            (Method::POST, "jobs", "job new", Right::Delegated),
+            (Method::POST, "jobs", "job new", Right::ByRequest),
             (Method::POST, "jobs/{job}/cancel", "job cancel", Right::Delegated),
             (Method::POST, "uploads/{package}/frames", "package add", Right::Delegated),
             (Method::DELETE, "packages", "package remove", Right::Delegated),
