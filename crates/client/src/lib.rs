@@ -36,6 +36,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod who;
+mod zone;
 
 pub use error::ClientError;
 pub use installer::run_installer_wrapper;

@@ -26,6 +26,8 @@ use crate::{ClientError, RunOptions, default_socket};
 
 /// How many events may wait for the driver.
 const EVENTS_MAX: usize = 64;
+/// Another one each time the machine starts.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How often it is looked what there is to say of the host.
 const FACTS_EVERY: Duration = Duration::from_secs(30);
 /// How long an end waits for what is being written.
@@ -75,6 +77,11 @@ fn judge(who: &Who, kept: &Kept) -> Result<Judge, ClientError> {
     Judge::restore(who.me, &trust, place, &kept.delegations)
 }
 
+/// Which start of the machine this is, by its kernel; empty where that does not say.
+fn boot_id() -> String {
+    std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
 /// All that runs beside each other. They end together.
 struct Tasks {
     set: JoinSet<Result<(), ClientError>>,
@@ -103,6 +110,7 @@ impl Tasks {
             tools: Arc::clone(&tools),
             kept,
             judge,
+            boot: boot_id(),
             facts: facts(&tools).await?,
             role,
             contact: contact.clone(),

@@ -111,6 +111,12 @@ impl State {
         matches!(self, State::Installing | State::Restarting | State::Done)
     }
 
+    /// Whether the same attempt may go on after this end: only what a user rejected, who may choose it after all while the
+    /// offer is open.
+    pub fn may_come_back(self) -> bool {
+        self == State::Rejected
+    }
+
     /// "Ended well" as in design section 4.
     pub fn ended_well(self) -> bool {
         self.is_end() && !matches!(self, State::Failed | State::Cancelled | State::Missed)
@@ -195,6 +201,8 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
         (Registered | Waiting | Offered | Chosen | AtRelay | Delivered, Event::Offered) => Offered,
         (Registered | Waiting | Offered | Chosen | AtRelay, Event::Chosen) => Chosen,
         (Delivered, Event::Chosen) => Delivered,
+        // Rejecting is the one end that its own user may take back: see `docs/decisions/0008-choices.md`.
+        (from, Event::Chosen) if from.may_come_back() => Chosen,
         // The copy at the relay says nothing of an offer that nobody has chosen, and that is all there is to say.
         (Offered, Event::ReachedRelay) => Offered,
         // An installer that failed and may be tried again: the host waits with the package in hand.
@@ -344,7 +352,7 @@ impl Line {
             Ok(_) => {}
         }
         self.seen = Some((incarnation, no));
-        self.reason = None;
+        (self.reason, self.outcome) = (None, None);
         match &report.event {
             LineEvent::Waits(reason) => self.reason = Some(reason.clone()),
             LineEvent::Ended(outcome) => self.outcome = Some(outcome.clone()),
@@ -431,6 +439,27 @@ mod tests {
         }
         assert_eq!(next(State::Offered, Event::ReachedRelay), Ok(State::Offered));
         assert!(next(State::Installing, Event::Offered).is_err());
+    }
+
+    #[test]
+    fn only_what_was_rejected_may_be_chosen_after_all() {
+        for from in State::ALL.into_iter().filter(|s| s.is_end()) {
+            let chosen = next(from, Event::Chosen);
+            assert_eq!(chosen.is_ok(), from == State::Rejected, "{from}");
+            assert!(next(from, Event::Offered).is_err(), "{from}");
+        }
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        line.apply(run, 1, Time(1), &report(1, LineEvent::Offered));
+        line.apply(run, 2, Time(2), &report(1, ended(State::Rejected)));
+        assert_eq!((line.shown(), line.outcome.is_some()), (State::Rejected, true));
+        let chosen = LineEvent::Chosen { by: "mia".into(), at: None };
+        assert_eq!(line.apply(run, 3, Time(3), &report(1, chosen.clone())), Applied::Changed);
+        assert_eq!((line.shown(), line.outcome.clone()), (State::Chosen, None));
+        // A rejection that is told again after the choice changes nothing.
+        assert_eq!(line.apply(run, 2, Time(2), &report(1, ended(State::Rejected))), Applied::Repeat);
+        line.apply(run, 4, Time(4), &report(1, ended(State::Failed)));
+        assert!(matches!(line.apply(run, 5, Time(5), &report(1, chosen)), Applied::Refused(_)));
     }
 
     #[test]

@@ -235,6 +235,14 @@ impl Reason {
         &self.detail
     }
 
+    /// Whether it was only about a time, and that has come, or about the job being suspended, which whoever knows the job knows
+    /// better: what holds the line up now, its surroundings say.
+    fn is_over(&self, now: Time) -> bool {
+        let timed =
+            matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
+        self.code == Code::Suspended || timed && matches!(self.next_try, NextTry::At(at) if at <= now)
+    }
+
     /// Whether both say the same, apart from since when.
     pub fn same_as(&self, other: &Reason) -> bool {
         self.code == other.code && self.system == other.system && self.detail == other.detail
@@ -305,7 +313,8 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     Some(match (&line.reason, begun) {
         (_, false) if facts.twins_since.is_some() => twins(facts),
         (_, false) if facts.suspended.is_some() => suspended(line, facts),
-        (Some(own), _) if facts.online || begun => own.clone(),
+        (Some(own), _) if (facts.online || begun) && !own.is_over(now) => own.clone(),
+        (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(
             Code::Installing,
             facts.host,
@@ -332,6 +341,13 @@ fn twins(facts: &LineFacts<'_>) -> Reason {
         &clear,
         "two machines answer under this name",
     )
+}
+
+/// Whether the host is there makes no difference: its user may choose all the same.
+fn not_chosen(line: &Line, facts: &LineFacts<'_>) -> Reason {
+    let clear = format!("on {}: packhorse choose PACKAGE, or packhorse reject PACKAGE", facts.host);
+    let text = "it is offered, and nobody has chosen it";
+    Reason::new(Code::NotChosen, facts.host, line.since, NextTry::WhenCleared, &clear, text)
 }
 
 fn suspended(line: &Line, facts: &LineFacts<'_>) -> Reason {
@@ -511,6 +527,21 @@ mod tests {
         let mut ended = Line::new(1, Time(0));
         ended.judge(Verdict::Missed, Time(1));
         assert_eq!(shown(&ended, &facts(&job, &up), now), None);
+    }
+
+    #[test]
+    fn an_offer_waits_for_its_user_and_a_time_that_came_is_no_reason() {
+        let job = JobKey::server(1, 3);
+        let mut line = Line { state: State::Offered, ..Line::new(1, Time(0)) };
+        for online in [true, false] {
+            let reason = shown(&line, &LineFacts { online, ..facts(&job, &[]) }, Time(9)).unwrap();
+            assert_eq!((reason.code(), reason.system()), (Code::NotChosen, "pc17"));
+        }
+        line.state = State::Chosen;
+        line.reason =
+            Some(Reason::new(Code::ChosenFor, "pc17", Time(1), NextTry::At(Time(20)), "nothing to do", ""));
+        let code = |now| shown(&line, &facts(&job, &[]), now).unwrap().code();
+        assert_eq!((code(Time(19)), code(Time(20))), (Code::ChosenFor, Code::OnItsWay));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
     AccessFile, CabinetView, Explained, Grant, GrantView, HostDetail, HostView, JobMade, JobSummary, JobView,
-    KeyText, NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary,
-    RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    KeyText, NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
+    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -41,11 +41,7 @@ impl Api {
     /// # Errors
     /// There is none, or it cannot be used.
     pub fn open(context: Option<&PathBuf>) -> Outcome<Api> {
-        let path = context.ok_or_else(|| {
-            Failure::usage("no system to ask: neither --context nor PACKHORSE_CONTEXT names an access file")
-                .hint("export PACKHORSE_CONTEXT=DATA/admin.toml (`server init` wrote it)")
-        })?;
-        Api::of_file(path)
+        Api::of_file(given(context)?)
     }
 
     /// As [`Api::open`], for a file that is known.
@@ -53,15 +49,23 @@ impl Api {
     /// # Errors
     /// It cannot be used.
     pub fn of_file(path: &Path) -> Outcome<Api> {
-        let text = std::fs::read_to_string(path).map_err(|error| no_access_file(path, &error.to_string()))?;
-        let file: AccessFile =
-            toml::from_str(&text).map_err(|error| no_access_file(path, error.message()))?;
-        if file.version != ACCESS_VERSION {
-            return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
-        }
-        link(&file)
-            .map(|link| Api { link, system: file.system.clone() })
-            .within(|| path.display().to_string())
+        let file = access_file(path)?;
+        let expect =
+            Expect { roles: vec![Role::Server, Role::Relay], id: Some(file.system_id.clone()), name: None };
+        let link = link(&file, &file.url, expect).within(|| path.display().to_string())?;
+        Ok(Api { link, system: file.system })
+    }
+
+    /// As [`Api::open`], but for the relay at `url`, with the same access: the authority is the same for all systems.
+    ///
+    /// # Errors
+    /// As [`Api::open`], or `url` is none.
+    pub fn open_relay(context: Option<&PathBuf>, url: &str) -> Outcome<Api> {
+        let path = given(context)?;
+        let file = access_file(path)?;
+        let expect = Expect { roles: vec![Role::Relay], id: None, name: None };
+        let link = link(&file, url, expect).within(|| path.display().to_string())?;
+        Ok(Api { link, system: file.system })
     }
 
     /// The system's address.
@@ -226,6 +230,12 @@ impl Api {
         self.get(&format!("/admin/v1/explain?{}", query.join("&"))).await
     }
 
+    /// An address for a browser, on this system, and how long that browser may look, in seconds.
+    pub async fn page(&self) -> Result<(String, u64), LinkError> {
+        let granted: PageGranted = self.ask(Method::POST, "/admin/v1/page", Bytes::new(), TIMEOUT).await?;
+        Ok((format!("{}{}", self.url().trim_end_matches('/'), granted.path), granted.looks_secs))
+    }
+
     /// The relays.
     pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
         self.get("/admin/v1/relays").await
@@ -258,12 +268,28 @@ pub fn url_elsewhere(url: &str, name: &str) -> String {
     url.replacen("://localhost:", &format!("://{name}:"), 1)
 }
 
-fn link(file: &AccessFile) -> Outcome<Link> {
+/// The access file that was given.
+fn given(context: Option<&PathBuf>) -> Outcome<&Path> {
+    let path = context.ok_or_else(|| {
+        Failure::usage("no system to ask: neither --context nor PACKHORSE_CONTEXT names an access file")
+            .hint("export PACKHORSE_CONTEXT=DATA/admin.toml (`server init` wrote it)")
+    })?;
+    Ok(path)
+}
+
+fn access_file(path: &Path) -> Outcome<AccessFile> {
+    let text = std::fs::read_to_string(path).map_err(|error| no_access_file(path, &error.to_string()))?;
+    let file: AccessFile = toml::from_str(&text).map_err(|error| no_access_file(path, error.message()))?;
+    if file.version != ACCESS_VERSION {
+        return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
+    }
+    Ok(file)
+}
+
+fn link(file: &AccessFile, url: &str, expect: Expect) -> Outcome<Link> {
     let ca = CaCert::from_pem(&file.ca_pem)?;
     let identity = Identity::new(&file.chain_pem, &HostKey::from_pem(&file.key_pem)?)?;
-    let expect =
-        Expect { roles: vec![Role::Server, Role::Relay], id: Some(file.system_id.clone()), name: None };
-    Ok(Link::new(&file.url, Pinned::Ca { ca, expect }, Some(identity))?)
+    Ok(Link::new(url, Pinned::Ca { ca, expect }, Some(identity))?)
 }
 
 fn read<T: DeserializeOwned>(url: &str, answer: &[u8]) -> Result<T, LinkError> {

@@ -3,6 +3,7 @@
 //! there already, and only the rest from the higher system. Room is reserved before bytes are asked for; what has none
 //! passes through (`copies/pass.rs`), and what is past its date goes (`copies/room.rs`).
 
+mod manifest;
 mod pass;
 mod room;
 mod upstream;
@@ -32,6 +33,7 @@ use crate::db::meta::random_incarnation;
 use crate::db::transfers::{self, Happened, Settle};
 use crate::hold;
 use crate::system::{System, now};
+pub(crate) use manifest::manifest_of;
 use pass::Without;
 pub use room::Room;
 use upstream::{MANIFEST_BYTES, Upstream, manifest, verified};
@@ -56,6 +58,8 @@ pub struct Copies {
     pub room: Room,
     /// Copies went, or the limit changed: there may be room.
     pub room_news: Notify,
+    /// Manifests that were passed on without their packages.
+    passed: tokio::sync::Mutex<manifest::Passed>,
     /// Packages that pass through.
     passing: Mutex<HashMap<PackageId, Through>>,
     /// Packages of which bytes were read since it was last written down.
@@ -70,6 +74,7 @@ impl Copies {
         Copies {
             room: Room::new(store_bytes),
             room_news: Notify::new(),
+            passed: tokio::sync::Mutex::default(),
             passing: Mutex::default(),
             used: Mutex::default(),
             news: watch::Sender::new(0),
@@ -115,7 +120,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Why a package was not taken in.
 #[derive(Debug, thiserror::Error)]
-enum CopyError {
+pub(crate) enum CopyError {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]

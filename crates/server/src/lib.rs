@@ -9,6 +9,7 @@
 //! | [`upper`] | a relay's own lower side |
 //! | [`copies`], `days` | a relay takes in packages, keeps them until their dates, within its room |
 //! | [`admin`] | what administrators may ask |
+//! | [`page`] | the live page that people look at |
 //! | [`presence`] | who is there |
 //! | [`authority`] | keys of the managing server |
 
@@ -23,6 +24,7 @@ pub mod folder;
 mod hold;
 pub mod init;
 pub mod lower;
+pub mod page;
 pub mod presence;
 pub mod run;
 mod signer;

@@ -24,7 +24,7 @@ use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
 use crate::upper::{self, Upper};
-use crate::{admin, copies, init, lower};
+use crate::{admin, copies, init, lower, page};
 
 /// How often it is looked for jobs whose end has come.
 const DUTY: Duration = Duration::from_secs(1);
@@ -92,7 +92,9 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
-    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -175,7 +177,9 @@ pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result
     tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 

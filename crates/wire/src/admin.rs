@@ -27,6 +27,7 @@
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
 //! | `POST /admin/v1/relays/{name}/grant`, `…/revoke` | [`Grant`] | [`GrantView`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
+//! | `POST /admin/v1/page` | | [`PageGranted`] |
 //!
 //! `{job}` is `3` or `osaka:3` (a slash does not fit into a path). Errors are [`Problem`] with a status of 400 to 599.
 
@@ -595,6 +596,17 @@ pub struct AlarmView {
     pub code: String,
     /// A sentence.
     pub text: String,
+}
+
+/// An address at which one browser may look at the page.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageGranted {
+    /// To be put behind the system's address. It carries a secret: good for one opening.
+    pub path: String,
+    /// Until when it may be opened, RFC 3339.
+    pub opens_until: String,
+    /// How long the browser that opened it may look, in seconds.
+    pub looks_secs: u64,
 }
 
 /// An administrator's access file (`admin.toml`), which `PACKHORSE_CONTEXT` names.

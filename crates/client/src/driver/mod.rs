@@ -78,6 +78,8 @@ pub(crate) struct Parts {
     pub kept: Kept,
     /// Whom it trusts.
     pub judge: Judge,
+    /// Which start of the machine this is.
+    pub boot: String,
     /// What the host says of itself.
     pub facts: Facts,
     /// `client` or `relay`.
@@ -116,7 +118,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
-        let Parts { tools, kept, mut judge, facts, role, contact, until, wake, events } = parts;
+        let Parts { tools, kept, mut judge, facts, boot, role, contact, until, wake, events } = parts;
         let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
@@ -124,6 +126,7 @@ impl Driver {
         let newest_facts = kept.facts.as_ref().map_or(0, |told| told.report);
         agent.numbered(kept.newest_alarm.max(newest_facts));
         judge.set_facts(facts.clone());
+        agent.booted(&boot);
         contact.send_modify(|contact| contact.hop = kept.hop);
         Driver {
             agent,

@@ -14,6 +14,7 @@ use crate::ClientError;
 use crate::clock::chance;
 use crate::judge::Refused;
 use crate::store::Commit;
+use crate::zone::ahead_secs;
 
 /// Where an order says the packages of its job are to be had. What it says of others nobody signed and nobody asks for.
 pub(super) fn hints(job: &Job, order: &JobOrder) -> Vec<(PackageId, CopyHint)> {
@@ -139,7 +140,7 @@ impl Driver {
         let (job, attempt) = (judged.job, judged.attempt);
         let input = match judged.unmet {
             Some((attempt, why)) => Input::Unfit { job, attempt, why },
-            None => Input::Order { job, attempt },
+            None => Input::Order { ahead_secs: ahead_secs(&job), job, attempt },
         };
         self.step_into(step, input, now);
         Ok(())

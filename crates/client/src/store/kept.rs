@@ -16,6 +16,7 @@ use super::Told;
 use super::entry::{decode, unreadable};
 use super::outbox::facts;
 use super::schema::{get, get_blob, put};
+use crate::zone::ahead_secs;
 
 /// A job as it was kept: what it asks, and the order it came in.
 #[derive(Debug, Clone)]
@@ -111,7 +112,8 @@ fn jobs(connection: &Connection) -> rusqlite::Result<Vec<KeptJob>> {
         .map(|(attempt, body)| {
             let order: JobOrder = from_cbor_limited(&body, RESPONSE_BYTES_MAX).map_err(unreadable)?;
             let job = job_of(&order).map_err(unreadable)?;
-            Ok(KeptJob { known: KnownJob { job, attempt }, order })
+            let ahead_secs = ahead_secs(&job);
+            Ok(KeptJob { known: KnownJob { job, attempt, ahead_secs }, order })
         })
         .collect()
 }

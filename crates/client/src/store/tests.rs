@@ -20,7 +20,7 @@ fn kinds() -> Vec<Entry> {
     let reason = Reason::new(Code::Network, "osaka", Time(1), NextTry::At(Time(2)), "line", "refused");
     vec![
         entry(Some(1), Kind::Waits(reason)),
-        entry(Some(2), Kind::Delivered),
+        entry(Some(2), Kind::Delivered { boot: Some("b".into()) }),
         entry(Some(3), Kind::Intent),
         entry(None, Kind::NotStarted),
         entry(None, Kind::Exited { ok: false, code: Some(3) }),

@@ -9,5 +9,6 @@ mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod page;
 mod relay_admin;
 mod sites;

@@ -16,7 +16,7 @@ pub use packages::{
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, NameArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    PageArgs, RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -80,6 +80,11 @@ pub enum Command {
     ///
     /// Whatever has not ended has a reason: where it waits, since when, when it is tried again, and what would clear it.
     Explain(ExplainArgs),
+    /// Print an address at which a browser shows systems, jobs and why things wait, live
+    ///
+    /// The address opens once, within ten minutes; the browser that opens it may look for twelve hours. Browsers do not know
+    /// this system's certificate authority: let yours know DATA/ca.pem, or compare the fingerprint it warns of.
+    Page(PageArgs),
     /// Many simulated clients in one process, for sizing and tests
     ///
     /// They speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They join
@@ -197,6 +202,8 @@ mod tests {
             "token list",
             "token revoke 3",
             "host tree",
+            "page",
+            "page --relay https://osaka:8441",
             "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
             "completions bash",
             "man out",

@@ -119,6 +119,17 @@ pub struct RelayJoinArgs {
     pub root: Option<PathBuf>,
 }
 
+/// `packhorse page`
+#[derive(Debug, Args)]
+pub struct PageArgs {
+    /// The relay system to look at, by its address: https://NAME:PORT [default: the system of the access file]
+    #[arg(long, value_name = "URL")]
+    pub relay: Option<String>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
 /// `packhorse client`
 #[derive(Debug, Subcommand)]
 pub enum ClientVerb {

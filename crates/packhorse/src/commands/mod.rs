@@ -10,6 +10,7 @@ mod install;
 mod job;
 mod key;
 mod package;
+mod page;
 mod relay;
 mod server;
 mod token;
@@ -44,6 +45,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Install(args) => install::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),
+        Command::Page(args) => page::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),

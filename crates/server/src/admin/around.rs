@@ -104,13 +104,20 @@ impl<'a> Around<'a> {
         }
         let own = self.system.presence.now(&host.id, self.now);
         let relays = self.scene.fleet.route(host);
-        let relays = relays.iter().filter(|relay| relay.row != host.row);
+        // A relay that answers is there, whatever its own agent says.
+        let here = self.scene.fleet.own().map(|here| here.row);
+        let relays = relays.iter().filter(|relay| relay.row != host.row && Some(relay.row) != here);
         let online = own.online
             && relays.into_iter().all(|relay| self.system.presence.now(&relay.id, self.now).online);
         let found =
             HostNow { online, last_seen: own.last_seen.max(host.last_seen), twins_since: own.twins_since };
         self.present.borrow_mut().insert(host.row, found);
         found
+    }
+
+    /// The relays on the way down to a host; a relay ends its own way.
+    pub fn relays(&self, host: &'a HostRecord) -> Vec<&'a HostRecord> {
+        self.scene.fleet.route(host)
     }
 
     /// How much of a package a host has, 0 to 100, while it is taking it in.
@@ -150,9 +157,13 @@ impl<'a> Around<'a> {
         if let Some(known) = self.routes.borrow().get(&(last, *package)) {
             return known.clone();
         }
-        let relays = self.scene.fleet.route(host);
-        let facts = relays.iter().map(|relay| self.relay(relay, package)).collect::<Vec<_>>();
-        let facts: Route = Rc::from(facts);
+        let own = self.scene.fleet.own();
+        let below = self.scene.fleet.route(host);
+        let below = below.into_iter().filter(|relay| own.is_none_or(|own| own.row != relay.row));
+        // A relay that answers is the first on the way: what waits for it to take something in says so.
+        let here = own.map(|own| RelayFacts { online: true, ..self.relay(own, package) });
+        let facts = here.into_iter().chain(below.map(|relay| self.relay(relay, package)));
+        let facts: Route = Rc::from(facts.collect::<Vec<_>>());
         self.routes.borrow_mut().insert((last, *package), facts.clone());
         facts
     }

@@ -39,7 +39,11 @@ pub async fn administrators_only(
     Ok(next.run(request).await)
 }
 
-fn identify(system: &System, peer: Option<&Peer>) -> Result<Asker, AdminError> {
+/// Who asks, as the certificate says.
+///
+/// # Errors
+/// Nobody who may.
+pub fn identify(system: &System, peer: Option<&Peer>) -> Result<Asker, AdminError> {
     let refuse = |message: String| {
         let hint = match system.position {
             Position::Top => {

@@ -11,21 +11,21 @@
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
-mod around;
-mod auth;
+pub(crate) mod around;
+pub(crate) mod auth;
 mod cabinets;
 mod change;
-mod destinations;
+pub(crate) mod destinations;
 mod error;
-mod explain;
+pub(crate) mod explain;
 pub(crate) mod format;
 mod grants;
-mod groups;
+pub(crate) mod groups;
 mod hosts;
-mod jobs;
+pub(crate) mod jobs;
 mod keep;
 mod known;
-mod lines;
+pub(crate) mod lines;
 mod make;
 mod may;
 mod packages;
@@ -33,7 +33,7 @@ mod plan;
 mod plan_text;
 mod relays;
 mod request;
-mod sentence;
+pub(crate) mod sentence;
 mod tokens;
 mod uploads;
 mod verified;
@@ -56,7 +56,7 @@ use uploads::Uploads;
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What the handlers share.
-struct Admin {
+pub(crate) struct Admin {
     system: Arc<System>,
     uploads: Uploads,
     /// Registering a package and removing one have to see store and database in the same state.

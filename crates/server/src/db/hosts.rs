@@ -119,6 +119,8 @@ pub struct Fleet {
     by_row: HashMap<HostRow, usize>,
     /// Where this system itself stands: empty at the managing server; a relay ends its own route.
     above: Vec<HostId>,
+    /// At a relay: itself.
+    own: Option<usize>,
 }
 
 impl Fleet {
@@ -129,12 +131,19 @@ impl Fleet {
     pub fn load(connection: &Connection) -> Result<Fleet, DbError> {
         let hosts = all(connection)?;
         let by_row = hosts.iter().enumerate().map(|(i, host)| (host.row, i)).collect();
-        Ok(Fleet { hosts, by_row, above: own_route(connection)? })
+        let above = own_route(connection)?;
+        let own = above.last().and_then(|own| hosts.iter().position(|host| host.id == *own));
+        Ok(Fleet { hosts, by_row, above, own })
     }
 
     /// All hosts, by name.
     pub fn hosts(&self) -> &[HostRecord] {
         &self.hosts
+    }
+
+    /// At a relay: its own host.
+    pub fn own(&self) -> Option<&HostRecord> {
+        self.own.map(|i| &self.hosts[i])
     }
 
     /// A host by its number.

@@ -389,7 +389,7 @@ fn plan_lines(tx: &Connection, job: JobRow, only: Option<&[HostRow]>) -> Result<
            AND NOT (v.id IS (SELECT value FROM meta WHERE key = 'own_id')
                     AND (SELECT job_type FROM jobs WHERE row = ?1) = 'transfer')
          GROUP BY h.row",
-        lines::end_words()
+        lines::closed_words()
     );
     let mut statement = tx.prepare_cached(&sql)?;
     let mut rows = statement.query(params![job, only])?;
@@ -429,10 +429,10 @@ pub fn redispatch(
 ) -> Result<(), DbError> {
     let sql = format!(
         "SELECT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
-         WHERE h.via = ?1 AND l.state IN ({}) AND j.until + ?3 > ?2
+         WHERE h.via = ?1 AND l.state NOT IN ({}) AND j.until + ?3 > ?2
          UNION SELECT j.row FROM jobs j JOIN hosts h ON h.row = ?1 AND h.role = 'relay'
          WHERE j.grows AND j.closed IS NULL AND j.until > ?2 AND j.intent <> 'cancelled' ORDER BY 1",
-        lines::open_words()
+        lines::closed_words()
     );
     // A host may still hold what was cancelled or missed: told again for as long as it remembers jobs.
     let remembered = Time(0).plus_days(packhorse_domain::job::VALID_DAYS).0;
@@ -475,10 +475,10 @@ pub struct JobRecord {
     pub stopped: Option<String>,
 }
 
-const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
-                           intent, asked, grows AND closed IS NULL, changed, stopped";
+pub(super) const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                                      intent, asked, grows AND closed IS NULL, changed, stopped";
 
-fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
+pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
         row: row.get(0)?,
         key: JobKey {

@@ -21,6 +21,7 @@ pub mod meta;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod page;
 pub mod places;
 pub mod rebuild;
 pub mod relay_jobs;

@@ -17,7 +17,7 @@ use super::lines::{self, LineRow};
 pub type Counts = BTreeMap<String, u64>;
 
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
-fn shown() -> String {
+pub(super) fn shown() -> String {
     format!(
         "CASE WHEN l.verdict IS NOT NULL AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
         lines::unbegun_words()
@@ -189,7 +189,7 @@ pub struct Scene {
     pub copies: HashSet<(HostRow, PackageId)>,
 }
 
-/// Loads what lines stand in, with two statements.
+/// Loads what lines stand in; the number of statements does not depend on how much there is.
 ///
 /// # Errors
 /// The database's.

@@ -38,14 +38,7 @@ pub async fn manifest(
     let request: ManifestRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
-    let envelope = match at_hand(&system, package).await? {
-        Found::Here(_) => {
-            let store = system.store.clone();
-            let read = tokio::task::spawn_blocking(move || store.manifest_envelope(&package)).await;
-            read.map_err(|error| trouble(&error))?.map_err(|error| trouble(&error))?
-        }
-        Found::Passing(through) => through.envelope().clone(),
-    };
+    let envelope = manifest_of(&system, package).await?;
     let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
     if offset > envelope.len() {
         return Err(LowerError::bad_request("the manifest is shorter than that"));
@@ -98,6 +91,22 @@ fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8
         "capability",
         format!("the right to this package does not count: {why}"),
     ))
+}
+
+/// The manifest alone: of a package that a relay does not have it is passed on from above, and the package is not taken in.
+async fn manifest_of(system: &Arc<System>, package: PackageId) -> Result<Bytes, LowerError> {
+    let status = match system.position {
+        Position::Relay => StatusCode::SERVICE_UNAVAILABLE,
+        Position::Top => StatusCode::NOT_FOUND,
+    };
+    match tokio::time::timeout(PATIENCE, crate::copies::manifest_of(system, package)).await {
+        Ok(Ok(envelope)) => Ok(envelope),
+        Ok(Err(error)) => {
+            tracing::info!(%package, %error, "its manifest is not to be had now");
+            Err(not_here(system, status))
+        }
+        Err(_) => Err(not_here(system, status)),
+    }
 }
 
 /// How a package is to be had here.

@@ -4,6 +4,7 @@
 mod control;
 mod jobs;
 mod packages;
+mod page;
 mod seeing;
 mod support;
 mod trust;

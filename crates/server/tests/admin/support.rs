@@ -129,7 +129,7 @@ impl Top {
 
     /// A host's report about a job's only package, as its direct lower system brings it.
     pub async fn report(&self, host: &HostRecord, no: u64, job: u64, attempt: u32, event: LineEvent) {
-        let (via, epoch) = (host.via, self.system.epoch);
+        let epoch = self.system.epoch;
         let packages = self.system.db.read(move |connection| {
             let job = packhorse_server::db::jobs::find(connection, "server", job)?.unwrap();
             packhorse_server::db::views::job_packages(connection, Some(job.row))
@@ -137,14 +137,13 @@ impl Top {
         let package = packages.await.unwrap().into_values().next().unwrap()[0].id;
         let line =
             LineReport { job: packhorse_domain::ids::JobKey::server(epoch, job), package, attempt, event };
-        let report = Report {
-            origin: host.id,
-            incarnation: Incarnation(7),
-            no,
-            base: 0,
-            at: now(),
-            body: ReportBody::Line(line),
-        };
+        self.say(host, no, ReportBody::Line(line)).await;
+    }
+
+    /// A host's report, as its direct lower system brings it.
+    pub async fn say(&self, host: &HostRecord, no: u64, body: ReportBody) {
+        let via = host.via;
+        let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
             own: None,

@@ -68,7 +68,7 @@ impl AgentNode {
                 job.revision = known.unwrap_or(0) + 1;
             }
         }
-        self.input(cx, Input::Order { job, attempt });
+        self.input(cx, Input::Order { job, attempt, ahead_secs: 0 });
     }
 
     /// Says upwards that something was refused.
