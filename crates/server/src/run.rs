@@ -104,9 +104,10 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
 /// It cannot be started.
 pub async fn run_relay(
     data: &Path,
+    store_bytes: Option<u64>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_relay(data).await?.serve(shutdown).await
+    start_relay_within(data, store_bytes).await?.serve(shutdown).await
 }
 
 /// Starts a relay.

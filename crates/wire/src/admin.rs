@@ -26,10 +26,16 @@
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
 //! | `POST /admin/v1/relays/{name}/grant`, `…/revoke` | [`Grant`] | [`GrantView`] |
+//! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
+//! | `/admin/v1/groups…` | see `admin/groups.rs` | |
 //! | `POST /admin/v1/page` | | [`PageGranted`] |
 //!
 //! `{job}` is `3` or `osaka:3` (a slash does not fit into a path). Errors are [`Problem`] with a status of 400 to 599.
+
+mod groups;
+
+pub use groups::{GroupChanged, GroupDetail, GroupMember, GroupMembers, GroupView, NewGroup};
 
 use std::collections::BTreeMap;
 
@@ -77,6 +83,15 @@ pub struct HostDetail {
     pub certificate_generation: u64,
     /// Two machines answer under its name, since then.
     pub twins_since: Option<String>,
+    /// Fixed groups it is in, also by groups that are members of them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What it says of itself, by name.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// When it said so, RFC 3339.
+    #[serde(default)]
+    pub facts_at: Option<String>,
     /// Its lines, the newest job first.
     pub instructions: Vec<HostLine>,
 }
@@ -310,6 +325,43 @@ pub struct JobMade {
     pub number: u64,
     /// Lines it has, or that were changed.
     pub lines: u64,
+    /// Of a staged install: the transfer's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<u64>,
+}
+
+/// How long a relay is to keep a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// `30d`, or a day `2026-12-03`.
+    pub keep: String,
+}
+
+/// A copy that a relay is to drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// Also if open jobs below need it: it is fetched again for them.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What was ordered of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOrdered {
+    /// The relay.
+    pub relay: String,
+    /// The package.
+    pub package: String,
+    /// Bytes that fetching it again would cost at most.
+    pub size_bytes: u64,
+    /// Open lines at or below the relay that need it.
+    pub needed_by: u64,
+    /// Whether the relay has taken the order in; else it is still on its way.
+    pub applied: bool,
 }
 
 /// Which lines are tried again.

@@ -1,6 +1,7 @@
 //! The command line as it is written: the one definition behind parsing, help, completions and manual pages.
 
 mod demo;
+mod groups;
 mod jobs;
 mod packages;
 mod systems;
@@ -10,13 +11,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
-pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb};
+pub use groups::{GroupMembersArgs, GroupVerb};
+pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
     AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, NameArgs,
-    PageArgs, RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs,
+    TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -62,6 +65,9 @@ pub enum Command {
     /// See the machines
     #[command(subcommand)]
     Host(HostVerb),
+    /// Make, fill and see groups of machines
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Make and see cabinets, and say whose packages they take
     #[command(subcommand)]
     Cabinet(CabinetVerb),
@@ -73,6 +79,11 @@ pub enum Command {
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
     /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
+    /// Bring packages to relay systems, where they wait: for thin lines, and for a switch-over at one moment
+    ///
+    /// Prints the job's number. What a relay keeps is not sent to it again, whatever job asks. Transferred again with --keep,
+    /// only its date moves. `install --stage-at` makes a transfer and an install in one.
+    Transfer(TransferArgs),
     /// See, follow, suspend, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),
@@ -202,6 +213,15 @@ mod tests {
             "token list",
             "token revoke 3",
             "host tree",
+            "group new sales pc1 pc2 group:office",
+            "group new big --where disk_free>20GB",
+            "group list --csv",
+            "group show sales --json",
+            "group add sales pc3",
+            "group leave sales pc3 group:office",
+            "group import sales hosts.csv",
+            "group remove sales --anyway",
+            "install office/editor --to group:sales",
             "page",
             "page --relay https://osaka:8441",
             "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
@@ -227,6 +247,9 @@ mod tests {
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
             "token new --uses 0",
+            "group new sales pc1 --where os=linux",
+            "group add sales",
+            "group import sales",
             "server init --listen nowhere",
             "transfer a --to b",
         ] {

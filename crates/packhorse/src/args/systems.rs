@@ -51,7 +51,7 @@ pub enum RelayVerb {
     /// Make this machine a relay system below the server or another relay
     Join(RelayJoinArgs),
     /// Run the relay and its own agent until they are ended (SIGTERM, Ctrl-C)
-    Run(RunArgs),
+    Run(RelayRunArgs),
     /// List the relays
     List(ListArgs),
     /// Show what a relay keeps, until when, its bytes, and what its administrator may do
@@ -63,6 +63,10 @@ pub enum RelayVerb {
     Grant(GrantArgs),
     /// Take back what was granted to a relay: what its jobs have not begun stops
     Revoke(NameArgs),
+    /// Move the date until which a relay keeps a copy
+    Keep(RelayKeepArgs),
+    /// Drop a copy; one that open jobs need only with --force: it is fetched again for them
+    Drop(RelayDropArgs),
 }
 
 /// `packhorse relay grant`
@@ -91,6 +95,53 @@ pub struct GrantArgs {
     /// How it is shown.
     #[command(flatten)]
     pub format: JsonFlag,
+}
+
+/// `packhorse relay run`
+#[derive(Debug, Args)]
+pub struct RelayRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// What its store may take: 20GB, 500MB [default: what leaves a tenth of the disk free]
+    #[arg(long, value_name = "SIZE")]
+    pub store: Option<bytesize::ByteSize>,
+}
+
+/// `packhorse relay keep`
+#[derive(Debug, Args)]
+pub struct RelayKeepArgs {
+    /// The relay
+    pub relay: String,
+    /// The package: cabinet/name@version:generation
+    pub package: String,
+    /// How long: 30d from now, or a day 2026-12-31
+    #[arg(long, value_name = "KEEP")]
+    pub keep: String,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse relay drop`
+#[derive(Debug, Args)]
+#[command(override_usage = "packhorse relay drop <RELAY>... <PACKAGE> [OPTIONS]")]
+pub struct RelayDropArgs {
+    /// The relays, and last the package: cabinet/name@version:generation
+    #[arg(value_name = "RELAY PACKAGE", required = true, num_args = 2..)]
+    pub words: Vec<String>,
+    /// Also where open jobs need it
+    #[arg(long)]
+    pub force: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// `packhorse relay join`

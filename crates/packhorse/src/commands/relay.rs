@@ -1,9 +1,11 @@
 //! `packhorse relay`
 
-use crate::args::{RelayJoinArgs, RelayVerb, RunArgs};
+use packhorse_wire::admin::{CopyOrdered, DropCopy, KeepCopy};
+
+use crate::args::{JsonFlag, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb};
 use crate::failure::Outcome;
-use crate::render::{relay as shown, table};
-use crate::{logs, say, signals, systems};
+use crate::render::{count, relay as shown, table};
+use crate::{address, logs, say, signals, systems};
 
 use super::{ask, grant, large_runtime, name_or_own, shell_quoted, small_runtime};
 
@@ -24,6 +26,11 @@ pub fn run(verb: RelayVerb) -> Outcome {
             let relay = api.relay(&args.name).await?;
             if args.format.json { table::json(&relay) } else { say::line(&shown::show(&relay)) }
         }),
+        RelayVerb::Keep(args) => ask(&args.access, async |api| {
+            let order = KeepCopy { package: address::package(&args.package)?, keep: args.keep.clone() };
+            told(&[api.keep_copy(&args.relay, &order).await?], args.format, "is told to keep")
+        }),
+        RelayVerb::Drop(args) => drop_copies(&args),
     }
 }
 
@@ -44,8 +51,37 @@ fn join(args: &RelayJoinArgs) -> Outcome {
     say::line(&joined.id)
 }
 
-fn serve(args: &RunArgs) -> Outcome {
+fn drop_copies(args: &RelayDropArgs) -> Outcome {
+    let Some((package, relays)) = args.words.split_last() else { return Ok(()) };
+    let order = DropCopy { package: address::package(package)?, force: args.force };
+    ask(&args.access, async |api| {
+        let mut ordered = Vec::new();
+        for relay in relays {
+            ordered.push(api.drop_copy(relay, &order).await?);
+        }
+        told(&ordered, args.format, "is told to drop")
+    })
+}
+
+/// Says what became of orders for copies.
+fn told(ordered: &[CopyOrdered], format: JsonFlag, what: &str) -> Outcome {
+    if format.json {
+        return table::json(&ordered);
+    }
+    for copy in ordered {
+        let way = if copy.applied { "" } else { "; the order is still on its way" };
+        let cost = format!("fetching it again would cost up to {}", table::size(copy.size_bytes));
+        let needed = match copy.needed_by {
+            0 => "nobody waits for it".to_owned(),
+            lines => format!("{} need it", count(lines, "line")),
+        };
+        say::note(&format!("{} {what} {}: {needed}; {cost}{way}", copy.relay, copy.package));
+    }
+    Ok(())
+}
+
+fn serve(args: &RelayRunArgs) -> Outcome {
     logs::of_system();
     signals::obey_parent();
-    large_runtime()?.block_on(systems::run_relay(&args.data))
+    large_runtime()?.block_on(systems::run_relay(&args.data, args.store.map(|store| store.as_u64())))
 }

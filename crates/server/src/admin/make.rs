@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
-use packhorse_wire::admin::{JobMade, NewJob};
+use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_wire::admin::{JobMade, NewJob, NewTerms};
 use rusqlite::Connection;
 
 use super::request::Body;
@@ -91,6 +91,39 @@ fn copies(resolved: &Resolved) -> Vec<(packhorse_domain::ids::PackageId, u64, Ve
     resolved.packages.iter().map(|package| (package.id, package.size_bytes, Vec::new())).collect()
 }
 
+/// An install and, where it is staged, the transfer that brings its packages to the relays before: both or none.
+struct MakeStaged {
+    transfer: MakeJob,
+    install: MakeJob,
+}
+
+impl Command for MakeStaged {
+    type Answer = (Made, Made);
+
+    fn apply(self, tx: &Connection) -> Result<(Made, Made), DbError> {
+        Ok((self.transfer.apply(tx)?, self.install.apply(tx)?))
+    }
+}
+
+/// The transfer of a staged install: the same packages, to the relays on the way to the same hosts.
+fn staged(new: &NewJob) -> Result<Option<NewJob>, DbError> {
+    let Some(stage_at) = &new.terms.stage_at else { return Ok(None) };
+    if new.job_type != JobType::Install.as_str() {
+        let hint = "packhorse transfer --at TIME, and the offer or the transfer by itself";
+        return Err(DbError::refused("bad_request", "--stage-at is for installs", Some(hint)));
+    }
+    let terms = NewTerms { keep: new.terms.keep.clone(), for_hosts: true, ..NewTerms::default() };
+    Ok(Some(NewJob {
+        job_type: JobType::Transfer.as_str().to_owned(),
+        packages: new.packages.clone(),
+        to: new.to.clone(),
+        at: Some(stage_at.clone()),
+        until: new.until.clone(),
+        allow_downgrade: false,
+        terms,
+    }))
+}
+
 /// `POST /admin/v1/jobs`.
 pub async fn make(
     State(admin): State<Arc<Admin>>,
@@ -99,15 +132,24 @@ pub async fn make(
     let system = &admin.system;
     may::refuse_transfer(system, &new)?;
     known::refresh(system).await?;
-    let command = MakeJob {
-        signer: may::signer(system, &new.job_type)?,
-        capabilities: system.capabilities.clone(),
-        epoch: system.epoch,
-        wish: Wish::read(&new, now())?,
+    let at = now();
+    let command = |new: &NewJob| -> Result<MakeJob, AdminError> {
+        Ok(MakeJob {
+            signer: may::signer(system, &new.job_type)?,
+            capabilities: system.capabilities.clone(),
+            epoch: system.epoch,
+            wish: Wish::read(new, at)?,
+        })
     };
-    let made = system.db.write(command).await;
-    let made = made.map_err(|error| may::not_below(system, &new.job_type, error))?;
-    Ok(Json(announce(system, made)))
+    let Some(transfer) = staged(&new)? else {
+        let made = system.db.write(command(&new)?).await;
+        let made = made.map_err(|error| may::not_below(system, &new.job_type, error))?;
+        return Ok(Json(announce(system, made)));
+    };
+    let both = MakeStaged { transfer: command(&transfer)?, install: command(&new)? };
+    let (transfer, install) = system.db.write(both).await?;
+    let transfer = announce(system, transfer).number;
+    Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))
 }
 
 /// Tells lower systems and watchers.
@@ -117,5 +159,5 @@ pub fn announce(system: &System, made: Made) -> JobMade {
     // At a relay the systems above hear of it.
     system.outbox_news.notify_one();
     system.lines_changed();
-    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines }
+    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines, transfer: None }
 }

@@ -8,6 +8,7 @@
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -15,12 +16,15 @@ pub(crate) mod around;
 pub(crate) mod auth;
 mod cabinets;
 mod change;
+mod copy_orders;
 pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
 pub(crate) mod format;
 mod grants;
+mod group_views;
 pub(crate) mod groups;
+mod host_groups;
 mod hosts;
 pub(crate) mod jobs;
 mod keep;
@@ -28,6 +32,7 @@ mod known;
 pub(crate) mod lines;
 mod make;
 mod may;
+mod members;
 mod packages;
 mod plan;
 mod plan_text;
@@ -69,6 +74,7 @@ pub fn router(system: Arc<System>) -> Router {
     let admin = Admin { system, uploads: Uploads::default(), content: tokio::sync::Mutex::new(()) };
     Router::new()
         .merge(upload_routes())
+        .merge(import_route())
         .merge(routes().layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)))
         .route_layer(guard)
         .with_state(Arc::new(admin))
@@ -84,11 +90,21 @@ fn upload_routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/uploads/{package}/finish", post(uploads::finish))
 }
 
+/// A file of members may be larger than other requests.
+fn import_route() -> Router<Arc<Admin>> {
+    let import = post(host_groups::import).layer(DefaultBodyLimit::max(members::CSV_BYTES_MAX));
+    Router::new().route("/admin/v1/groups/{name}/import", import)
+}
+
 fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/admin/v1/hosts", get(hosts::list))
         .route("/admin/v1/hosts/{name}", get(hosts::show))
         .route("/admin/v1/tree", get(hosts::tree))
+        .route("/admin/v1/groups", get(group_views::list).post(host_groups::make))
+        .route("/admin/v1/groups/{name}", get(group_views::show).delete(host_groups::remove))
+        .route("/admin/v1/groups/{name}/add", post(host_groups::add))
+        .route("/admin/v1/groups/{name}/leave", post(host_groups::leave))
         .route("/admin/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/admin/v1/tokens/{id}", delete(tokens::revoke))
         .route("/admin/v1/cabinets", get(cabinets::list).post(cabinets::make))
@@ -110,5 +126,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/relays/{name}", get(relays::show))
         .route("/admin/v1/relays/{name}/grant", post(grants::grant))
         .route("/admin/v1/relays/{name}/revoke", post(grants::revoke))
+        .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
+        .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))
 }

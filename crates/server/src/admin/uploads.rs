@@ -222,11 +222,17 @@ pub async fn finish(
         }
     });
     let verified = finishing.await??;
+    let record = verified.record(&to.cabinet);
+    if record.keep_until <= record.registered {
+        let message = format!("the package's keeping time ({}) is in the past", record.keep);
+        return Err(AdminError::new(StatusCode::CONFLICT, "past", message)
+            .hint("no relay would keep it: build it anew with a later `keep`"));
+    }
     let registration = match system.relay_id() {
-        None => system.db.write(Register(verified.record(&to.cabinet))).await?,
+        None => system.db.write(Register(record)).await?,
         Some(own) => {
-            let (record, size_bytes) = (verified.record(&to.cabinet), verified.manifest.unique_bytes());
-            let command = RegisterOwn { own, record, size_bytes, traffic: system.traffic(), now: now() };
+            let (size_bytes, traffic) = (verified.manifest.unique_bytes(), system.traffic());
+            let command = RegisterOwn { own, record, size_bytes, traffic, now: now() };
             let registration = system.db.write(command).await?;
             system.outbox_news.notify_one();
             registration

@@ -239,6 +239,30 @@ pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<P
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Names of hosts at or below a relay whose open lines need a package, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub fn needing_below(
+    connection: &Connection,
+    relay: HostRow,
+    package: &PackageId,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "WITH RECURSIVE tree (row, depth) AS (
+           SELECT ?1, 0 UNION ALL
+           SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
+         SELECT DISTINCT n.name FROM tree JOIN hosts n ON n.row = tree.row JOIN lines l ON l.host = tree.row
+         JOIN job_packages p ON p.job = l.job AND p.place = l.place
+         WHERE p.id = ?2 AND l.verdict IS NULL AND l.state IN ({}) ORDER BY n.name LIMIT ?3",
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![relay, package.0, limit as i64], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The label of every package that is registered or in a job.
 ///
 /// # Errors

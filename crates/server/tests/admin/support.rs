@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use packhorse_content::build::build;
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
@@ -138,6 +139,13 @@ impl Top {
         let line =
             LineReport { job: packhorse_domain::ids::JobKey::server(epoch, job), package, attempt, event };
         self.say(host, no, ReportBody::Line(line)).await;
+    }
+
+    /// What a host says of itself.
+    pub async fn says(&self, host: &HostRecord, no: u64, facts: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let facts = Facts::new(facts.iter().map(own)).unwrap();
+        self.say(host, no, ReportBody::Facts(facts)).await;
     }
 
     /// A host's report, as its direct lower system brings it.
