@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::endings::WarnOfEndings;
 use crate::db::hosts::Seen;
 use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
@@ -91,6 +92,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     }));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
+    tasks.spawn(watch_endings(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
     let router = lower::router(system.clone())
         .merge(admin::router(system.clone()))
@@ -296,6 +298,20 @@ async fn duties(system: Arc<System>) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "lines whose end has come"),
         }
+    }
+}
+
+/// How often it is looked for what ends by itself.
+const ENDINGS: Duration = Duration::from_secs(3600);
+
+/// Tells in time what somebody has to renew.
+async fn watch_endings(system: Arc<System>) {
+    loop {
+        let command = WarnOfEndings { own: system.config.name.clone(), now: now() };
+        if let Err(error) = system.db.write(command).await {
+            tracing::error!(%error, "what ends soon");
+        }
+        tokio::time::sleep(ENDINGS).await;
     }
 }
 

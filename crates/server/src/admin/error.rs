@@ -52,7 +52,7 @@ impl IntoResponse for AdminError {
 fn status_of(code: &str) -> StatusCode {
     match code {
         _ if code.starts_with("unknown_") => StatusCode::NOT_FOUND,
-        "not_own" | "not_delegated" | "not_at_a_relay" => StatusCode::FORBIDDEN,
+        "not_own" | "not_delegated" | "not_at_a_relay" | "promised_above" => StatusCode::FORBIDDEN,
         "exists" | "in_use" | "ended" | "root_key_away" | "nothing_to_retry" | "cancelled" | "suspended"
         | "not_growing" => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,

@@ -46,6 +46,7 @@ impl Asks {
             _ if looks => Right::Look,
             "jobs" if path == "jobs" => Right::ByRequest,
             "jobs" | "uploads" | "packages" => Right::Delegated,
+            "relays" if path.ends_with("/keep") || path.ends_with("/drop") => Right::Delegated,
             _ => Right::ServerOnly,
         };
         Asks { command: command(method, path), right }
@@ -191,6 +192,7 @@ mod tests {
             (Method::DELETE, "tokens/{id}", "token revoke", Right::ServerOnly),
             (Method::POST, "cabinets", "cabinet new", Right::ServerOnly),
             (Method::POST, "cabinets/{name}/trust", "cabinet trust", Right::ServerOnly),
+            (Method::POST, "relays/{name}/keep", "relay keep", Right::Delegated),
             (Method::POST, "relays/{name}/grant", "relay grant", Right::ServerOnly),
             (Method::POST, "hosts/{name}/retire", "host retire", Right::ServerOnly),
             (Method::POST, "something/new", "something new", Right::ServerOnly),

@@ -33,6 +33,7 @@ pub(crate) mod lines;
 mod make;
 mod may;
 mod members;
+mod own_copies;
 mod packages;
 mod plan;
 mod plan_text;

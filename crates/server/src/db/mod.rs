@@ -8,6 +8,7 @@ pub mod access;
 pub mod control;
 pub mod copies;
 pub mod delegations;
+pub mod endings;
 pub mod feeds;
 pub mod groups;
 pub mod hosts;
