@@ -78,11 +78,14 @@ pub struct TransferArgs {
 pub enum JobVerb {
     /// List the jobs, the newest first
     List(ListArgs),
-    /// Show a job and its lines
+    /// Show a job and its lines; with a machine, what happened to its part of the job
     Show {
         /// The job.
         #[command(flatten)]
         job: JobAddressArgs,
+        /// One machine: its attempts and states with their times at each system, who chose, what was said
+        #[arg(value_name = "HOST")]
+        host: Option<String>,
         /// How it is shown.
         #[command(flatten)]
         format: Format,

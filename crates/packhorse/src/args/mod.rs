@@ -17,9 +17,9 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, NameArgs,
-    PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs,
-    TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, LimitArgs,
+    NameArgs, PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb,
+    TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -182,6 +182,8 @@ mod tests {
             "demo --once",
             "server init --data hq --listen 127.0.0.1:8440 --name localhost",
             "server run --data hq",
+            "server run --data hq --history-days 200",
+            "job show 3 pc17 --json",
             "key new --out packager.key",
             "cabinet new office --key packager.pub",
             "cabinet trust office packager.pub",
@@ -209,6 +211,10 @@ mod tests {
             "explain 3",
             "explain --host pc17",
             "explain --relay osaka office/editor",
+            "relay suspend osaka",
+            "relay resume osaka --json",
+            "relay limit osaka --down 20Mbit --hours 22:00-06:00 --hours 12:00-13:00 --store 40GB",
+            "relay limit osaka --none",
             "token new --relay --uses 3 --ends 2h",
             "token list",
             "token revoke 3",
@@ -246,6 +252,8 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "relay limit osaka --hours 22:00-06:00",
+            "server run --history-days 10",
             "token new --uses 0",
             "group new sales pc1 --where os=linux",
             "group add sales",

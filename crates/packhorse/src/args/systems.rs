@@ -17,7 +17,19 @@ pub enum ServerVerb {
     /// Make a managing server's data folder: keys, certificate authority, the administrator's access
     Init(InitArgs),
     /// Run the managing server until it is ended (SIGTERM, Ctrl-C)
-    Run(RunArgs),
+    Run(ServerRunArgs),
+}
+
+/// `packhorse server run`
+#[derive(Debug, Args)]
+pub struct ServerRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Results are kept in full for so many days, and then as numbers
+    #[arg(long, value_name = "DAYS", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(i64::from(packhorse_server::HISTORY_DAYS_MIN)..=36_500))]
+    pub history_days: u32,
 }
 
 /// `packhorse server init`
@@ -54,8 +66,17 @@ pub enum RelayVerb {
     Run(RelayRunArgs),
     /// List the relays
     List(ListArgs),
-    /// Show what a relay keeps, until when, its bytes, and what its administrator may do
+    /// Show what a relay keeps, until when, its bytes, what is set at it, and what its administrator may do
     Show(NameArgs),
+    /// Let transfers to a relay and through it wait; what is there already is still installed
+    Suspend(RelayNameArgs),
+    /// Let transfers to a suspended relay go on
+    Resume(RelayNameArgs),
+    /// Set limits of a relay's line and store; they count at once, also while something is coming
+    ///
+    /// Hours are in the managing server's zone. Of several limits that hold at a time the lowest counts. A relay that is off
+    /// gets them when it is back.
+    Limit(LimitArgs),
     /// Let a relay's administrator install, offer or register packages below it
     ///
     /// What is granted takes the place of what was granted before. It returns when the relay has it; after ten seconds it
@@ -89,6 +110,46 @@ pub struct GrantArgs {
     /// How many days it counts [default: 365]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub days: Option<u32>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// A relay by its name.
+#[derive(Debug, Args)]
+pub struct RelayNameArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// `packhorse relay limit`
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// What its line to its higher system may carry: 20Mbit, 512kbit; 0: nothing
+    #[arg(long, value_name = "RATE")]
+    pub down: Option<String>,
+    /// When --down holds, if not always: 22:00-06:00; may be repeated
+    #[arg(long, value_name = "FROM-TO", requires = "down")]
+    pub hours: Vec<String>,
+    /// What its store may take: 40GB
+    #[arg(long, value_name = "SIZE")]
+    pub store: Option<String>,
+    /// Take away what was set before
+    #[arg(long)]
+    pub none: bool,
     /// Which system is asked.
     #[command(flatten)]
     pub access: Access,

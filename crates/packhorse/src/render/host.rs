@@ -50,7 +50,14 @@ pub fn show(detail: &HostDetail) -> String {
     }
     let head = say::clean_lines(&facts(&pairs));
     let lines: Vec<Line<'_>> = detail.instructions.iter().map(Line).collect();
-    if lines.is_empty() { head } else { format!("{head}\n\n{}", table::table(&lines)) }
+    let mut parts = vec![head];
+    if !lines.is_empty() {
+        parts.push(table::table(&lines));
+    }
+    if !detail.events.is_empty() {
+        parts.push(super::history::timeline(&detail.events));
+    }
+    parts.join("\n\n")
 }
 
 /// What it says of itself; sizes as people read them.

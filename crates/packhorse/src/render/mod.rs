@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod group;
+pub mod history;
 pub mod host;
 pub mod job;
 pub mod listing;

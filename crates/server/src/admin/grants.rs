@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use packhorse_domain::ids::{HostId, Name};
-use packhorse_domain::job::HostRole;
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{Grant, GrantView, GrantedCabinet};
 use packhorse_wire::bytes::{Fixed, Id32};
@@ -21,7 +20,7 @@ use super::format::rfc3339;
 use super::request::Body;
 use super::{Admin, AdminError, relays};
 use crate::authority::Authority;
-use crate::db::hosts::{self, HostRecord, HostRow};
+use crate::db::hosts::{HostRecord, HostRow};
 use crate::db::{Command, DbError, control, delegations, meta};
 use crate::system::{System, now};
 
@@ -51,8 +50,7 @@ impl Command for ChangeDelegation {
     type Answer = (HostId, DelegationDoc, Vec<HostRow>);
 
     fn apply(self, tx: &Connection) -> Result<Self::Answer, DbError> {
-        let relay = hosts::by_name(tx, &self.relay)?.filter(|host| host.role == HostRole::Relay);
-        let relay = relay.ok_or_else(|| relays::unknown(&self.relay))?;
+        let relay = relays::find(tx, &self.relay)?;
         let known = delegations::of(tx, &relay.id)?.map(|known| delegations::read(&known)).transpose()?;
         let doc = match &self.change {
             Change::Revoke => revoked(&relay, known, self.now)?,

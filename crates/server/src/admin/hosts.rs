@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use super::around::{Around, JobFacts};
 use super::format::rfc3339;
-use super::{Admin, AdminError, lines};
+use super::{Admin, AdminError, history, lines};
 use crate::db::DbError;
 use crate::db::groups::Groups;
 use crate::db::hosts::{self, HostRecord, HostRow};
@@ -109,9 +109,15 @@ pub async fn show(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<Json<HostDetail>, AdminError> {
-    let found = admin.system.db.read(move |connection| load(connection, &name)).await?;
+    let found = admin.system.db.read(move |connection| {
+        let found = load(connection, &name)?;
+        let past = history::Past::load(connection, &found.host, None)?;
+        Ok((found, past))
+    });
+    let (found, past) = found.await?;
     let around = Around::new(&admin.system, &found.scene, now());
     Ok(Json(HostDetail {
+        events: history::of_host(&around, &found, &past),
         host: view(&around, &found.host),
         id: found.host.id.to_string(),
         route: route(&around, &found),

@@ -7,7 +7,8 @@
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
-//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
+//! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
@@ -16,6 +17,7 @@ pub(crate) mod around;
 pub(crate) mod auth;
 mod cabinets;
 mod change;
+mod control;
 mod copy_orders;
 pub(crate) mod destinations;
 mod error;
@@ -24,11 +26,13 @@ pub(crate) mod format;
 mod grants;
 mod group_views;
 pub(crate) mod groups;
+mod history;
 mod host_groups;
 mod hosts;
 pub(crate) mod jobs;
 mod keep;
 mod known;
+mod limits;
 pub(crate) mod lines;
 mod make;
 mod may;
@@ -116,6 +120,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/plan", post(plan::plan))
         .route("/admin/v1/jobs", get(jobs::list).post(make::make))
         .route("/admin/v1/jobs/{job}", get(jobs::show))
+        .route("/admin/v1/jobs/{job}/hosts/{host}", get(history::of_line))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
         .route("/admin/v1/jobs/{job}/suspend", post(change::suspend))
@@ -127,6 +132,9 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/relays/{name}", get(relays::show))
         .route("/admin/v1/relays/{name}/grant", post(grants::grant))
         .route("/admin/v1/relays/{name}/revoke", post(grants::revoke))
+        .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
+        .route("/admin/v1/relays/{name}/resume", post(control::resume))
+        .route("/admin/v1/relays/{name}/limit", post(control::limit))
         .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
         .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))

@@ -4,6 +4,7 @@
 mod control;
 mod delegation;
 mod groups;
+mod history;
 mod jobs;
 mod packages;
 mod page;

@@ -170,6 +170,12 @@ impl Top {
         self.system.lines_changed();
     }
 
+    /// The newest package.
+    pub async fn package(&self) -> packhorse_domain::ids::PackageId {
+        let labels = self.system.db.read(packhorse_server::db::views::labels).await.unwrap();
+        *labels.keys().next().unwrap()
+    }
+
     /// The cabinet `office` with a key, and `office/editor@1.0:1` in it.
     pub async fn with_editor(&self) -> SigningKey {
         let key = SigningKey::generate().unwrap();
