@@ -22,7 +22,7 @@ use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
 use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
-use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
@@ -102,6 +102,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(keep_certificate(system.clone()));
     tasks.spawn(watch_endings(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
+    tasks.spawn(measure(system.clone()));
     let router = lower::router(system.clone())
         .merge(admin::router(system.clone()))
         .merge(page::router(system.clone()));
@@ -327,6 +328,21 @@ async fn watch_endings(system: Arc<System>) {
             tracing::error!(%error, "what ends soon");
         }
         tokio::time::sleep(ENDINGS).await;
+    }
+}
+
+/// Measures what the managing server sends while bytes flow; relays report theirs.
+async fn measure(system: Arc<System>) {
+    let mut measured = system.sent_so_far();
+    loop {
+        tokio::time::sleep(DUTY).await;
+        let sent = system.sent_so_far();
+        if std::mem::replace(&mut measured, sent) == sent {
+            continue;
+        }
+        if let Err(error) = system.db.write(rates::Own { sent_bytes: sent, now: now() }).await {
+            tracing::error!(%error, "what was sent cannot be written down");
+        }
     }
 }
 

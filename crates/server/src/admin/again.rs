@@ -37,7 +37,8 @@ impl Command for Again {
             .ok_or_else(|| DbError::damaged(format!("job {}", record.key)))?;
         let to: Vec<String> = serde_json::from_str(&record.asked).map_err(DbError::damaged)?;
         let wish = wish(&job, to, self.now)?;
-        MakeJob { signer: self.signer, capabilities: self.capabilities, epoch: self.epoch, wish }.apply(tx)
+        let (capabilities, epoch) = (self.capabilities, self.epoch);
+        MakeJob { signer: self.signer, capabilities, epoch, wish, plan: None }.apply(tx)
     }
 }
 

@@ -29,6 +29,18 @@ impl AdminError {
         self
     }
 
+    /// The word of it.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
+    /// With another sentence, made of the one it has.
+    #[must_use]
+    pub fn reworded(mut self, reword: impl FnOnce(&str) -> String) -> AdminError {
+        self.problem.message = reword(&self.problem.message);
+        self
+    }
+
     /// The request is not one of this API.
     pub fn bad_request(message: impl Into<String>) -> AdminError {
         AdminError::new(StatusCode::BAD_REQUEST, "bad_request", message)

@@ -11,13 +11,13 @@ use rusqlite::Connection;
 
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, known, may};
+use super::{Admin, AdminError, known, may, plan_kept};
 use crate::capability::Capabilities;
 use crate::db::hosts::HostRow;
 use crate::db::jobs::{self, Incoming, Taken};
 use crate::db::meta::NextJobNumber;
 use crate::db::packages::PackageRecord;
-use crate::db::{Command, DbError};
+use crate::db::{Command, DbError, history};
 use crate::signer::Signer;
 use crate::system::{System, now};
 
@@ -31,6 +31,8 @@ pub struct MakeJob {
     pub epoch: u64,
     /// What is wanted.
     pub wish: Wish,
+    /// What was planned, as it is kept.
+    pub plan: Option<String>,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.
@@ -74,8 +76,11 @@ impl Command for MakeJob {
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
-            Taken::Stored { lines, lowers, .. } => {
+            Taken::Stored { job, lines, lowers } => {
                 self.signer.announce(tx, &incoming, self.wish.now)?;
+                if let Some(plan) = &self.plan {
+                    history::keep_plan(tx, job, plan)?;
+                }
                 Ok(Made { key, lines, lowers })
             }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
@@ -133,20 +138,23 @@ pub async fn make(
     may::refuse_transfer(system, &new)?;
     known::refresh(system).await?;
     let at = now();
-    let command = |new: &NewJob| -> Result<MakeJob, AdminError> {
+    let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
+        let wish = Wish::read(new, at)?;
         Ok(MakeJob {
             signer: may::signer(system, &new.job_type)?,
             capabilities: system.capabilities.clone(),
             epoch: system.epoch,
-            wish: Wish::read(new, at)?,
+            plan: Some(plan_kept::of(system, wish.clone()).await?),
+            wish,
         })
     };
     let Some(transfer) = staged(&new)? else {
-        let made = system.db.write(command(&new)?).await;
-        let made = made.map_err(|error| may::not_below(system, &new.job_type, error))?;
+        let not_below = |error| may::not_below(system, &new.job_type, error);
+        let command = command(&new).await.map_err(not_below)?;
+        let made = system.db.write(command).await.map_err(|error| not_below(error.into()))?;
         return Ok(Json(announce(system, made)));
     };
-    let both = MakeStaged { transfer: command(&transfer)?, install: command(&new)? };
+    let both = MakeStaged { transfer: command(&transfer).await?, install: command(&new).await? };
     let (transfer, install) = system.db.write(both).await?;
     let transfer = announce(system, transfer).number;
     Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))

@@ -8,7 +8,6 @@ use packhorse_wire::signed::DelegationDoc;
 
 use super::AdminError;
 use super::auth::Asker;
-use crate::db::DbError;
 use crate::signer::{RelaySigner, Signer};
 use crate::system::{System, now};
 
@@ -117,16 +116,11 @@ pub fn delegation(system: &System, command: &str) -> Result<DelegationDoc, Admin
 }
 
 /// At a relay a host that is not known is one that is not below it.
-pub fn not_below(system: &System, command: &str, error: DbError) -> AdminError {
-    match error {
-        DbError::Refused(mut refusal)
-            if system.position == Position::Relay && refusal.code == "unknown_host" =>
-        {
-            refusal.message = format!("{command}: {} below {}", refusal.message, system.config.name);
-            DbError::Refused(refusal).into()
-        }
-        error => error.into(),
+pub fn not_below(system: &System, command: &str, error: AdminError) -> AdminError {
+    if system.position == Position::Top || error.code() != "unknown_host" {
+        return error;
     }
+    error.reworded(|message| format!("{command}: {message} below {}", system.config.name))
 }
 
 /// Refuses a cabinet that is not a relay's own.

@@ -8,6 +8,7 @@ mod history;
 mod jobs;
 mod packages;
 mod page;
+mod plan;
 mod seeing;
 mod support;
 mod trust;
