@@ -1,15 +1,12 @@
 //! Whether an order counts. Everything from above is judged here and nowhere else: a relay that lies can delay, never change
 //! (design section 5, rule 6). What is refused changes nothing that was there before.
 
-use std::collections::BTreeMap;
-
+use packhorse_domain::facts::{self, Facts};
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::{Gate, Job, Place, Proof, gate};
+use packhorse_domain::job::{Gate, Job, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
-use packhorse_wire::bytes::Fixed;
 use packhorse_wire::envelope::{Envelope, PublicKey};
 use packhorse_wire::messages::JobOrder;
-use packhorse_wire::signed::DelegationDoc;
 use packhorse_wire::trust::{Delegations, Distrust, Limits, Trust};
 
 use crate::ClientError;
@@ -40,6 +37,8 @@ pub(crate) struct Judged {
     pub job: Job,
     /// The attempt this host is in; `None` where a later revision does not name it any more.
     pub attempt: Option<u32>,
+    /// For a job with conditions that do not hold here: the attempt it was handed over for, and what was found.
+    pub unmet: Option<(u32, String)>,
 }
 
 /// Whom the agent trusts, and where it stands.
@@ -49,8 +48,8 @@ pub(crate) struct Judge {
     trust: Trust,
     place: Place,
     place_envelope: Vec<u8>,
+    facts: Facts,
     delegations: Delegations,
-    docs: BTreeMap<String, DelegationDoc>,
 }
 
 impl Judge {
@@ -71,8 +70,8 @@ impl Judge {
             trust,
             place: stands,
             place_envelope: place,
+            facts: facts::NONE.clone(),
             delegations: Delegations::default(),
-            docs: BTreeMap::new(),
         };
         for envelope in delegations {
             // One that counts no more, because its key was revoked since, is as good as none.
@@ -134,13 +133,41 @@ impl Judge {
             .trust
             .delegation(envelope)
             .map_err(|error| Refused::new("bad_delegation", short_hash(envelope), error.to_string()))?;
-        if self.docs.get(&doc.name).is_some_and(|known| known.revision >= doc.revision) {
-            return Ok(None);
+        let known = self.delegations.of(&doc.name).map(|known| known.revision);
+        match known {
+            Some(known) if doc.revision < known => {
+                let text = format!(
+                    "the delegation of {} came in revision {}, which is older than {known}, the one known",
+                    doc.name, doc.revision
+                );
+                return Err(Refused::new("older_delegation", doc.name, text));
+            }
+            Some(known) if doc.revision == known => return Ok(None),
+            _ => {}
         }
         let name = doc.name.clone();
-        self.docs.insert(name.clone(), doc.clone());
         self.delegations.take(doc);
         Ok(Some(name))
+    }
+
+    /// Whether a relay's delegation was withdrawn.
+    pub fn is_revoked(&self, relay: &str) -> bool {
+        self.delegations.of(relay).is_some_and(|doc| doc.revoked)
+    }
+
+    /// The relays whose delegation was withdrawn.
+    pub fn revoked(&self) -> impl Iterator<Item = &str> {
+        self.delegations.all().filter(|doc| doc.revoked).map(|doc| doc.name.as_str())
+    }
+
+    /// As jobs see this host.
+    pub fn standing(&self, now: Time) -> Standing<'_> {
+        Standing { place: &self.place, facts: &self.facts, now }
+    }
+
+    /// What the host says of itself from now on.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
     }
 
     /// Judges a job. `known` answers the newest revision known of a job.
@@ -166,35 +193,23 @@ impl Judge {
             return Err(Refused::new("older_revision", job.key.to_string(), text));
         }
         let proofs: Vec<Proof> = order.proofs.iter().cloned().map(Proof::from).collect();
-        let attempt = job.round_for(&self.place, &proofs).map(|round| round.attempt);
-        if attempt.is_none() && revision.is_none() {
+        let attempt = job.round_for(&self.standing(now), &proofs).map(|round| round.attempt);
+        // Of a condition the host itself is the judge: above it is known only what was told last.
+        let unmet = if attempt.is_none() { job.unmet(&self.standing(now)) } else { None };
+        if attempt.is_none() && revision.is_none() && unmet.is_none() {
             let text =
                 format!("job {} does not name this host, nor does any proof that came with it", job.key);
             return Err(Refused::new("not_for_me", job.key.to_string(), text));
         }
-        Ok(Judged { job, attempt })
+        Ok(Judged { job, attempt, unmet })
     }
 
-    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed. A
-    /// relay's own cabinets count in its own jobs only, and never in place of one that the trust document knows.
+    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed.
     ///
     /// # Errors
     /// No key is trusted for the cabinet.
     pub fn packagers(&self, issuer: &str, cabinet: &str) -> Result<(Vec<PublicKey>, usize), Distrust> {
-        let own = match self.trust.packagers(cabinet) {
-            Ok(found) => return Ok(found),
-            Err(error) if self.trust.doc().cabinets.contains_key(cabinet) => return Err(error),
-            Err(error) => error,
-        };
-        let doc = self.docs.get(issuer).filter(|doc| !doc.revoked).ok_or(own)?;
-        let found = doc.cabinets.iter().find(|delegated| delegated.name == cabinet);
-        let revoked = &self.trust.doc().revoked;
-        let keys: Vec<PublicKey> = found
-            .into_iter()
-            .flat_map(|delegated| delegated.keys.iter().map(|key| PublicKey(key.0)))
-            .filter(|key| !revoked.contains(&Fixed(key.id().0)))
-            .collect();
-        if keys.is_empty() { Err(Distrust::NoKeys(cabinet.to_owned())) } else { Ok((keys, 1)) }
+        self.trust.packagers_in(&self.delegations, issuer, cabinet)
     }
 }
 
@@ -213,6 +228,7 @@ pub(crate) fn short_hash(bytes: &[u8]) -> String {
 mod tests {
     use packhorse_domain::ids::{PackageId, PackageLabel};
     use packhorse_domain::job::{Clause, HostRole, Intent, JobPackage, JobType, Round};
+    use packhorse_wire::bytes::Fixed;
     use packhorse_wire::envelope::{SigningKey, to_cbor};
     use packhorse_wire::signed::*;
 
@@ -242,7 +258,7 @@ mod tests {
             revoked: Vec::new(),
         };
         let me = HostId([1; 16]);
-        let place = Place { host: me, name: "pc1".into(), role: HostRole::Client, route, revision: 1 };
+        let place = Place { route, revision: 1, ..Place::new(me, "pc1", HostRole::Client) };
         let place = sign(PLACE_TYPE, &PlaceDoc::from(&place), &keys.jobs);
         Judge::restore(me, &sign(TRUST_TYPE, &doc, &root), place, &[]).unwrap()
     }
@@ -307,8 +323,9 @@ mod tests {
         assert_eq!(asked(&elsewhere).unwrap_err().code, "bad_job");
 
         below.delegation(&delegation(&keys, 2, true)).unwrap();
-        assert_eq!(below.delegation(&delegation(&keys, 1, false)), Ok(None));
+        assert_eq!(below.delegation(&delegation(&keys, 1, false)).unwrap_err().code, "older_delegation");
         assert_eq!(asked(&below).unwrap_err().code, "bad_job");
+        assert_eq!(below.revoked().collect::<Vec<_>>(), vec!["osaka"]);
         assert!(below.packagers("osaka", "osaka").is_err());
     }
 }

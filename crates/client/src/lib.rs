@@ -9,6 +9,7 @@
 //! | `judge` | whether an order counts: signatures, revisions, whom it names |
 //! | `driver` | the one task that owns the machine: input → writes → effects |
 //! | `control` | the feed of orders, the outbox of reports |
+//! | `facts` | what the host says of itself |
 //! | `executor` | effects: probe, obtain (manifest and content, verified, into a staged tree), install, check, recover |
 //! | `files` | kind files: below the root only, switched in by rename |
 //! | `deb` | kind deb: dpkg |
@@ -23,6 +24,7 @@ mod deb;
 mod driver;
 mod error;
 mod executor;
+mod facts;
 mod files;
 mod installer;
 mod join;
@@ -34,6 +36,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod who;
+mod zone;
 
 pub use error::ClientError;
 pub use installer::run_installer_wrapper;

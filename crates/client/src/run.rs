@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_domain::facts::Facts;
 use packhorse_wire::enroll::private_folder;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -12,9 +13,10 @@ use crate::control::Contact;
 use crate::control::feed::Feed;
 use crate::control::renew::Renewal;
 use crate::control::reports::Reports;
-use crate::driver::{Driver, Parts};
+use crate::driver::{Driver, Event, Parts};
 use crate::error::file_error;
 use crate::executor::{Tools, sweep};
+use crate::facts::gather;
 use crate::files::{Root, finish_all};
 use crate::judge::Judge;
 use crate::local::Local;
@@ -24,6 +26,10 @@ use crate::{ClientError, RunOptions, default_socket};
 
 /// How many events may wait for the driver.
 const EVENTS_MAX: usize = 64;
+/// Another one each time the machine starts.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// How often it is looked what there is to say of the host.
+const FACTS_EVERY: Duration = Duration::from_secs(30);
 /// How long an end waits for what is being written.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
@@ -71,6 +77,11 @@ fn judge(who: &Who, kept: &Kept) -> Result<Judge, ClientError> {
     Judge::restore(who.me, &trust, place, &kept.delegations)
 }
 
+/// Which start of the machine this is, by its kernel; empty where that does not say.
+fn boot_id() -> String {
+    std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
 /// All that runs beside each other. They end together.
 struct Tasks {
     set: JoinSet<Result<(), ClientError>>,
@@ -94,10 +105,13 @@ impl Tasks {
         let (link, role) = (who.link.clone(), who.role.as_str());
         let mut renewal = Renewal { who, clock: Arc::clone(&tools.clock), renewed, until };
         let local = Local::bind(socket, events.clone(), syncs, Arc::clone(&wake))?;
+        let looking = Arc::clone(&tools);
         let driver = Driver::restore(Parts {
             tools: Arc::clone(&tools),
             kept,
             judge,
+            boot: boot_id(),
+            facts: facts(&tools).await?,
             role,
             contact: contact.clone(),
             until: ends,
@@ -105,6 +119,7 @@ impl Tasks {
             events: events.clone(),
         });
         tidy_up(&tools, driver.wanted()).await?;
+        let telling = events.clone();
         let reports = Reports {
             progress: tools.progress.subscribe(),
             progress_at: tokio::time::Instant::now(),
@@ -119,6 +134,7 @@ impl Tasks {
             Feed { link, run, incarnation, driver: events, contact, syncs: asked, renewed: was_renewed };
         let mut set = JoinSet::new();
         set.spawn(driver.run(inbox));
+        set.spawn(keep_facts(looking, telling));
         set.spawn(async move {
             local.run().await;
             Ok(())
@@ -141,6 +157,22 @@ impl Tasks {
             Some(Ok(Err(error))) => Err(error),
             Some(Ok(Ok(()))) | None => Err(ClientError::Ended("one of its tasks ended".to_owned())),
             Some(Err(error)) => Err(ClientError::Ended(error.to_string())),
+        }
+    }
+}
+
+async fn facts(tools: &Arc<Tools>) -> Result<Facts, ClientError> {
+    let tools = Arc::clone(tools);
+    let gathering = tokio::task::spawn_blocking(move || gather(tools.root.path(), &tools.data));
+    gathering.await.map_err(|error| ClientError::Ended(error.to_string()))
+}
+
+/// Looks again and again what there is to say of the host.
+async fn keep_facts(tools: Arc<Tools>, events: mpsc::Sender<Event>) -> Result<(), ClientError> {
+    loop {
+        tokio::time::sleep(FACTS_EVERY).await;
+        if events.send(Event::Facts(facts(&tools).await?)).await.is_err() {
+            return Ok(());
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fastcdc::v2020::StreamCDC;
+use packhorse_domain::agent::Timing;
 use packhorse_domain::version::VersionOrder;
 use packhorse_wire::envelope::{CborError, Envelope, EnvelopeError, SigningKey, to_cbor};
 
@@ -20,11 +21,12 @@ use crate::deb::{self, DebError, DebFacts};
 use crate::frame::Frame;
 use crate::limits;
 use crate::manifest::{
-    self, CdcDoc, CheckDoc, DebDoc, EntryDoc, EntryKindDoc, FORMAT, InstallDoc, Keep, Kind, Manifest,
-    ManifestDoc, ManifestError, PAYLOAD_TYPE,
+    self, CdcDoc, CheckDoc, DebDoc, EntryDoc, EntryKindDoc, InstallDoc, Keep, Kind, Manifest, ManifestDoc,
+    ManifestError, PAYLOAD_TYPE,
 };
 use crate::path::PathError;
 use crate::recipe::{self, Recipe, RecipeError};
+use crate::timing;
 use walk::{Found, FoundKind};
 
 /// Smallest chunk but the last of a file, in bytes.
@@ -201,7 +203,13 @@ fn plan_deb(path: &Path) -> Result<Plan, BuildError> {
         summary: facts.summary.chars().take(limits::SUMMARY_BYTES / 4).collect(),
         kind: Kind::Deb,
         keep: Keep::Days(recipe::KEEP_DAYS_DEFAULT),
-        install: manifest::Install { to: None, timeout_secs: recipe::TIMEOUT_SECS_DEFAULT, retry: 0 },
+        install: manifest::Install {
+            to: None,
+            timeout_secs: recipe::TIMEOUT_SECS_DEFAULT,
+            retry: 0,
+            timing: Timing::Now,
+            install_at: None,
+        },
         check_file: None,
     };
     let name = format!("{}.deb", facts.deb.package);
@@ -320,7 +328,7 @@ impl<P: FnMut(BuildStats)> Packer<P> {
 fn document(plan: Plan, files: Vec<EntryDoc>, chunks: Vec<u8>, uses: Vec<u8>) -> ManifestDoc {
     let recipe = plan.recipe;
     ManifestDoc {
-        format: FORMAT,
+        format: recipe.install.format(),
         name: recipe.name,
         version: recipe.version,
         version_order: manifest::order_text(recipe.version_order).to_owned(),
@@ -331,6 +339,10 @@ fn document(plan: Plan, files: Vec<EntryDoc>, chunks: Vec<u8>, uses: Vec<u8>) ->
             to: recipe.install.to,
             timeout_secs: recipe.install.timeout_secs,
             retry: recipe.install.retry,
+            timing: Some(recipe.install.timing)
+                .filter(|timing| *timing != Timing::Now)
+                .map(|timing| timing::word(timing).to_owned()),
+            install_at: recipe.install.install_at.map(timing::install_at_text),
         },
         check: CheckDoc { file: recipe.check_file },
         deb: plan.deb.map(|facts| DebDoc {

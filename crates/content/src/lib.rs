@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a packager writes `packhorse.toml` | [`recipe`] |
 //! | files are cut into chunks, hashed, packed | [`build`], [`deb`] for what a `.deb` says of itself |
-//! | what they are is written down and signed | [`manifest`], [`path`] for names that cannot leave the package |
+//! | what they are is written down and signed | [`manifest`], [`path`] for names that cannot leave the package, [`timing`] for when it is installed |
 //! | all of it in one file | [`phk`] |
 //! | chunks on the wire and on disk | [`frame`] |
 //! | into a server's or relay's store, each chunk once | [`store`] |
@@ -31,4 +31,5 @@ pub mod recipe;
 pub mod serve;
 pub mod store;
 pub mod through;
+pub mod timing;
 pub mod tree;

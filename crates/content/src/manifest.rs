@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use packhorse_domain::agent::Timing;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::version::VersionOrder;
 
@@ -23,8 +24,11 @@ use crate::path::{self, PathError, RelPath};
 
 /// The type under which manifests are signed.
 pub const PAYLOAD_TYPE: &str = "application/vnd.packhorse.manifest.v1+cbor";
-/// The version of the format this code writes and reads.
-pub const FORMAT: u32 = 1;
+/// The newest version of the format this code writes and reads. A package that needs nothing of it is written as
+/// [`PLAIN_FORMAT`], which programs of the version before read.
+pub const FORMAT: u32 = 2;
+/// The format without a time of installing.
+pub const PLAIN_FORMAT: u32 = 1;
 /// Bytes of one chunk in the packed list: hash (32), plain length (u32, little-endian).
 pub const CHUNK_RECORD_BYTES: usize = 36;
 
@@ -80,6 +84,17 @@ pub struct Install {
     pub timeout_secs: u32,
     /// How often a failed installer is started again.
     pub retry: u32,
+    /// At once, or when the system starts or stops.
+    pub timing: Timing,
+    /// Not before the clock shows this; see [`crate::timing::parse_install_at`].
+    pub install_at: Option<jiff::civil::DateTime>,
+}
+
+impl Install {
+    /// The format that a manifest with this needs.
+    pub(crate) fn format(&self) -> u32 {
+        if self.timing == Timing::Now && self.install_at.is_none() { PLAIN_FORMAT } else { FORMAT }
+    }
 }
 
 /// What a `.deb` says about itself.
@@ -176,7 +191,7 @@ pub enum ManifestError {
 }
 
 /// A checked manifest. See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     id: PackageId,
     name: String,
@@ -241,6 +256,11 @@ impl Manifest {
     /// Keeping time at relays.
     pub fn keep(&self) -> Keep {
         self.keep
+    }
+    /// Whether another manifest says the same but for its keeping time.
+    pub fn differs_in_keep_only(&self, other: &Self) -> bool {
+        let as_this = Self { id: self.id, keep: self.keep, ..other.clone() };
+        self.id != other.id && *self == as_this
     }
     /// How it is installed.
     pub fn install(&self) -> &Install {

@@ -6,11 +6,13 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
+use packhorse_domain::agent::Timing;
 use packhorse_domain::version::{self, VersionOrder};
 
 use crate::limits;
 use crate::manifest::{Install, Keep, Kind, check_line, check_name};
 use crate::path::check_host_path;
+use crate::timing;
 use table::{Line, Table};
 
 /// The file's name in a package's folder.
@@ -53,19 +55,8 @@ pub struct RecipeError {
     pub problem: String,
 }
 
-const NOT_YET_INSTALL: &[&str] = &[
-    "command",
-    "arguments",
-    "success_codes",
-    "timing",
-    "install_at",
-    "restart",
-    "restore",
-    "closes",
-    "before",
-    "after",
-    "on_error",
-];
+const NOT_YET_INSTALL: &[&str] =
+    &["command", "arguments", "success_codes", "restart", "restore", "closes", "before", "after", "on_error"];
 const NOT_YET_TABLES: &[&str] = &["conditions"];
 
 /// Parses the text of a recipe; `file` is only for messages. Errors: the first thing wrong, with its line.
@@ -98,7 +89,7 @@ fn read(text: &str) -> Result<Recipe, Line> {
             .text("summary", |text| check_line(text, limits::SUMMARY_BYTES).map(|()| text.to_owned()))?
             .unwrap_or_default(),
         kind,
-        keep: package.text("keep", parse_keep)?.unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
+        keep: package.text("keep", keep_to_come)?.unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
         install: read_install(&root, kind)?,
         check_file: read_check(&root)?,
     })
@@ -136,14 +127,20 @@ fn read_order(package: &Table<'_>, kind: Kind) -> Result<VersionOrder, Line> {
 }
 
 fn read_install(root: &Table<'_>, kind: Kind) -> Result<Install, Line> {
-    let mut read = Install { to: None, timeout_secs: TIMEOUT_SECS_DEFAULT, retry: 0 };
+    let mut read = Install {
+        to: None,
+        timeout_secs: TIMEOUT_SECS_DEFAULT,
+        retry: 0,
+        timing: Timing::Now,
+        install_at: None,
+    };
     let Some(install) = root.table("install")? else {
         return match kind {
             Kind::Files => Err((1, "`install.to` is missing; kind files needs it".to_owned())),
             Kind::Deb => Ok(read),
         };
     };
-    install.check_keys(&["to", "timeout", "retry"], NOT_YET_INSTALL)?;
+    install.check_keys(&["to", "timing", "install_at", "timeout", "retry"], NOT_YET_INSTALL)?;
     let to = install.text("to", |to| match check_host_path(to) {
         Ok(()) => Ok(to.to_owned()),
         Err(error) => Err(format!("{error}; write an absolute folder such as \"/opt/editor\"")),
@@ -159,6 +156,10 @@ fn read_install(root: &Table<'_>, kind: Kind) -> Result<Install, Line> {
     };
     read.timeout_secs = install.text("timeout", parse_timeout)?.unwrap_or(TIMEOUT_SECS_DEFAULT);
     read.retry = install.number("retry", limits::RETRIES)?.unwrap_or(0);
+    read.timing = install.text("timing", timing::parse)?.unwrap_or_default();
+    read.install_at = install.text("install_at", timing::parse_install_at)?;
+    timing::check_together(read.timing, read.install_at)
+        .map_err(|problem| (install.line_of("install_at"), problem))?;
     Ok(read)
 }
 
@@ -171,6 +172,16 @@ fn read_check(root: &Table<'_>) -> Result<Option<String>, Line> {
         Ok(()) => Ok(file.to_owned()),
         Err(error) => Err(format!("{error}; write the absolute path the file has once installed")),
     })
+}
+
+/// A keeping time that has not passed: relays would keep no copy of the package for a moment.
+fn keep_to_come(text: &str) -> Result<Keep, String> {
+    match parse_keep(text)? {
+        Keep::Date(date) if date < jiff::Zoned::now().date() => {
+            Err(format!("keep {text:?} is in the past: no relay would keep the package"))
+        }
+        keep => Ok(keep),
+    }
 }
 
 /// `90d` or a date such as `2026-12-03`. Errors: a sentence that says what is possible.

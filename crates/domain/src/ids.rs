@@ -128,6 +128,11 @@ hex_id!(
     16
 );
 hex_id!(
+    /// A group's id: random, given when it is made, so that a name that is used again is another group.
+    GroupId,
+    16
+);
+hex_id!(
     /// A package's identity: BLAKE3 of its whole manifest (the signed payload's bytes).
     PackageId,
     32

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use crate::facts::Facts;
 use crate::ids::{HostId, Incarnation};
 use crate::instruction::{Applied, Line, LineKey};
 use crate::report::{Body, CopyReport, Receipt, Report, Traffic};
+use crate::time::Time;
 
 /// Who takes the batch in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +45,12 @@ pub struct Ingested {
     pub receipts: Vec<Receipt>,
     /// What relays said of their copies, in order.
     pub copies: Vec<(HostId, CopyReport)>,
+    /// What hosts say of themselves, the newest.
+    pub facts: BTreeMap<HostId, (Time, Facts)>,
     /// The newest counters of relays.
     pub traffic: BTreeMap<HostId, Traffic>,
     /// What hosts have taken in, and in which revision.
     pub applied: Vec<(HostId, String, u64)>,
-    /// Relays' keys for jobs of their own.
-    pub job_keys: BTreeMap<HostId, [u8; 32]>,
     /// Reports about hosts that are not below the sender: refused and logged (rule 5).
     pub not_below: Vec<Report>,
     /// Reports the table of states refuses: kept in the history, without effect.
@@ -81,10 +83,10 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
                 out.traffic.insert(report.origin, copy.traffic);
                 out.copies.push((report.origin, copy.clone()));
             }
+            Body::Facts(facts) => drop(out.facts.insert(report.origin, (report.at, facts.clone()))),
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
-            Body::JobKey(key) => drop(out.job_keys.insert(report.origin, *key)),
-            Body::Line(_) | Body::Alarm { .. } => {}
+            Body::Line(_) | Body::Job(_) | Body::Alarm { .. } => {}
         }
         out.fresh.push(report);
     }
@@ -135,7 +137,6 @@ mod tests {
     use crate::ids::{JobKey, PackageId};
     use crate::instruction::State;
     use crate::report::{LineEvent, LineReport, Outcome};
-    use crate::time::Time;
 
     const RUN: Incarnation = Incarnation(1);
 

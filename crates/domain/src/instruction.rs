@@ -111,6 +111,12 @@ impl State {
         matches!(self, State::Installing | State::Restarting | State::Done)
     }
 
+    /// Whether the same attempt may go on after this end: only what a user rejected, who may choose it after all while the
+    /// offer is open.
+    pub fn may_come_back(self) -> bool {
+        self == State::Rejected
+    }
+
     /// "Ended well" as in design section 4.
     pub fn ended_well(self) -> bool {
         self.is_end() && !matches!(self, State::Failed | State::Cancelled | State::Missed)
@@ -138,6 +144,8 @@ pub enum Event {
     Chosen,
     /// The host has the package.
     Delivered,
+    /// The first piece of a transfer is stored at the relay.
+    Storing,
     /// INTENT is durable.
     Begun,
     /// The attempt ended, in this state.
@@ -171,6 +179,7 @@ fn event_word(event: Event) -> &'static str {
         Event::Offered => "offered",
         Event::Chosen => "chosen",
         Event::Delivered => "delivered",
+        Event::Storing => "storing",
         Event::Begun => "begun",
         Event::Ended(state) => state.as_str(),
         Event::Retried => "retried",
@@ -186,12 +195,14 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
     Ok(match (state, event) {
         (Registered | Waiting, Event::Planned) => Waiting,
         (Registered | Waiting | Chosen | AtRelay, Event::ReachedRelay) => AtRelay,
-        (Registered | Waiting, Event::Waits) => Waiting,
+        (Registered | Waiting, Event::Waits | Event::Storing) => Waiting,
         (Offered | Chosen | AtRelay | Delivered, Event::Waits) => state,
         // A user may choose, take it back before it has begun, and choose again.
         (Registered | Waiting | Offered | Chosen | AtRelay | Delivered, Event::Offered) => Offered,
         (Registered | Waiting | Offered | Chosen | AtRelay, Event::Chosen) => Chosen,
         (Delivered, Event::Chosen) => Delivered,
+        // Rejecting is the one end that its own user may take back: see `docs/decisions/0008-choices.md`.
+        (from, Event::Chosen) if from.may_come_back() => Chosen,
         // The copy at the relay says nothing of an offer that nobody has chosen, and that is all there is to say.
         (Offered, Event::ReachedRelay) => Offered,
         // An installer that failed and may be tried again: the host waits with the package in hand.
@@ -258,6 +269,8 @@ pub struct Line {
     pub since: Time,
     /// The newest report of the host that is in it.
     pub seen: Option<(Incarnation, u64)>,
+    /// Whether it has begun though its state does not say so: a transfer of which a piece is stored.
+    pub begun: bool,
     /// What a higher system decided, and when.
     pub verdict: Option<(Verdict, Time)>,
     /// The host's own word on why it waits.
@@ -287,16 +300,22 @@ impl Line {
             state: State::Waiting,
             since: now,
             seen: None,
+            begun: false,
             verdict: None,
             reason: None,
             outcome: None,
         }
     }
 
+    /// Whether it has begun, as far as is known here.
+    pub fn has_begun(&self) -> bool {
+        self.state.has_begun() || self.begun
+    }
+
     /// The state to show: the host's own events outrank a verdict; a verdict stands while the host has not begun.
     pub fn shown(&self) -> State {
         match self.verdict {
-            Some((verdict, _)) if !self.state.is_end() && !self.state.has_begun() => verdict.end(),
+            Some((verdict, _)) if !self.state.is_end() && !self.has_begun() => verdict.end(),
             _ => self.state,
         }
     }
@@ -323,6 +342,7 @@ impl Line {
             LineEvent::Offered => Event::Offered,
             LineEvent::Chosen { .. } => Event::Chosen,
             LineEvent::Delivered => Event::Delivered,
+            LineEvent::Storing => Event::Storing,
             LineEvent::Begun => Event::Begun,
             LineEvent::Ended(outcome) => Event::Ended(outcome.end),
         };
@@ -332,10 +352,11 @@ impl Line {
             Ok(_) => {}
         }
         self.seen = Some((incarnation, no));
-        self.reason = None;
+        (self.reason, self.outcome) = (None, None);
         match &report.event {
             LineEvent::Waits(reason) => self.reason = Some(reason.clone()),
             LineEvent::Ended(outcome) => self.outcome = Some(outcome.clone()),
+            LineEvent::Storing => self.begun = true,
             LineEvent::Offered | LineEvent::Chosen { .. } | LineEvent::Delivered | LineEvent::Begun => {}
         }
         Applied::Changed
@@ -343,7 +364,7 @@ impl Line {
 
     /// A higher system's verdict; answers whether the line changed. Not for lines that have ended or begun.
     pub fn judge(&mut self, verdict: Verdict, now: Time) -> bool {
-        let open = !self.state.is_end() && !self.state.has_begun() && self.verdict.is_none();
+        let open = !self.state.is_end() && !self.has_begun() && self.verdict.is_none();
         if open {
             self.verdict = Some((verdict, now));
         }
@@ -418,6 +439,38 @@ mod tests {
         }
         assert_eq!(next(State::Offered, Event::ReachedRelay), Ok(State::Offered));
         assert!(next(State::Installing, Event::Offered).is_err());
+    }
+
+    #[test]
+    fn only_what_was_rejected_may_be_chosen_after_all() {
+        for from in State::ALL.into_iter().filter(|s| s.is_end()) {
+            let chosen = next(from, Event::Chosen);
+            assert_eq!(chosen.is_ok(), from == State::Rejected, "{from}");
+            assert!(next(from, Event::Offered).is_err(), "{from}");
+        }
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        line.apply(run, 1, Time(1), &report(1, LineEvent::Offered));
+        line.apply(run, 2, Time(2), &report(1, ended(State::Rejected)));
+        assert_eq!((line.shown(), line.outcome.is_some()), (State::Rejected, true));
+        let chosen = LineEvent::Chosen { by: "mia".into(), at: None };
+        assert_eq!(line.apply(run, 3, Time(3), &report(1, chosen.clone())), Applied::Changed);
+        assert_eq!((line.shown(), line.outcome.clone()), (State::Chosen, None));
+        // A rejection that is told again after the choice changes nothing.
+        assert_eq!(line.apply(run, 2, Time(2), &report(1, ended(State::Rejected))), Applied::Repeat);
+        line.apply(run, 4, Time(4), &report(1, ended(State::Failed)));
+        assert!(matches!(line.apply(run, 5, Time(5), &report(1, chosen)), Applied::Refused(_)));
+    }
+
+    #[test]
+    fn a_transfer_that_has_begun_is_not_judged_any_more() {
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        assert_eq!(line.apply(run, 1, Time(1), &report(1, LineEvent::Storing)), Applied::Changed);
+        assert_eq!((line.shown(), line.has_begun()), (State::Waiting, true));
+        assert!(!line.judge(Verdict::Missed, Time(2)));
+        line.apply(run, 2, Time(3), &report(1, ended(State::Transferred)));
+        assert_eq!(line.shown(), State::Transferred);
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use crate::ids::{HostId, JobKey, PackageId, PackageLabel};
+use crate::condition::{Condition, Truth};
+use crate::ids::{GroupId, HostId, JobKey, PackageId, PackageLabel};
 use crate::lease::Keep;
 use crate::merkle::{Hash, Slice};
+pub use crate::place::{HostRole, Membership, Place, Standing};
 use crate::time::Time;
 
 /// A job without `--until` is valid this long (design section 4).
@@ -170,6 +172,52 @@ pub enum Clause {
         /// And the relays, as hosts.
         relays: bool,
     },
+    /// All relay systems.
+    Relays,
+    /// The members of a fixed group, by the statement in their place.
+    Group(GroupId),
+    /// The hosts where this holds; clients only, unless it asks for the `role` itself.
+    Condition(Condition),
+}
+
+impl Clause {
+    /// Whether hosts that come later are taken in.
+    pub fn grows(&self) -> bool {
+        !matches!(self, Clause::Hosts { .. })
+    }
+
+    /// Whether it names a host by how it stands, and not by a list. A host that joined after the job was `closed` is named by
+    /// none, nor a member by a membership that is younger.
+    pub fn names(&self, host: &Standing<'_>, closed: Option<Time>) -> bool {
+        let place = host.place;
+        if closed.is_some_and(|closed| place.joined > closed) {
+            return false;
+        }
+        let is_client = place.role == HostRole::Client;
+        match self {
+            Clause::Hosts { .. } => false,
+            Clause::All { relays } => *relays || is_client,
+            Clause::Below(relay) => is_client && place.is_below(relay),
+            Clause::Relays => !is_client,
+            Clause::Group(group) => {
+                host.member_since(group).is_some_and(|since| closed.is_none_or(|closed| since <= closed))
+            }
+            Clause::Condition(condition) => {
+                (is_client || condition.facts().any(|fact| fact == "role"))
+                    && condition.judge(host) == Truth::True
+            }
+        }
+    }
+
+    /// Whether hosts at or below a relay may be among those it names, now or later. `within` answers whether another relay
+    /// is the same, above or below it.
+    pub fn may_name_below(&self, within: impl Fn(&HostId) -> bool) -> bool {
+        match self {
+            Clause::Hosts { .. } => false,
+            Clause::Below(relay) => within(relay),
+            Clause::All { .. } | Clause::Relays | Clause::Group(_) | Clause::Condition(_) => true,
+        }
+    }
 }
 
 /// An attempt: whom the job asks for the n-th time.
@@ -244,52 +292,6 @@ impl fmt::Display for BadJob {
 }
 
 impl std::error::Error for BadJob {}
-
-/// Which kind of host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HostRole {
-    /// A relay system, as a host.
-    Relay,
-    /// A client.
-    Client,
-}
-
-impl HostRole {
-    /// The word in JSON and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            HostRole::Relay => "relay",
-            HostRole::Client => "client",
-        }
-    }
-
-    /// The role of a word.
-    pub fn parse(word: &str) -> Option<HostRole> {
-        [HostRole::Relay, HostRole::Client].into_iter().find(|role| role.as_str() == word)
-    }
-}
-
-/// Where a host stands, as the managing server signed it: no relay can tell a host that it is below another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The host.
-    pub host: HostId,
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub role: HostRole,
-    /// The relays above it, from the managing server down; a relay ends its own route.
-    pub route: Vec<HostId>,
-    /// A newer statement counts.
-    pub revision: u64,
-}
-
-impl Place {
-    /// Whether it is below `relay`, or is it.
-    pub fn is_below(&self, relay: &HostId) -> bool {
-        self.route.contains(relay)
-    }
-}
 
 /// A host's proof that a round's list names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -398,30 +400,51 @@ impl Job {
         }
     }
 
-    /// The newest round that names the host of `place`: by a clause that speaks of where it stands, or by one of `proofs`.
-    pub fn round_for(&self, place: &Place, proofs: &[Proof]) -> Option<&Round> {
-        self.rounds
-            .iter()
-            .rev()
-            .find(|round| round.to.iter().any(|clause| fits(clause, round.attempt, place, proofs)))
+    /// Whether hosts that come later are taken in while it is open.
+    pub fn grows(&self) -> bool {
+        self.clauses().any(Clause::grows)
     }
 
-    /// The round that names by where a host stands, for hosts that no list names.
-    pub fn round_by_place(&self, place: &Place) -> Option<&Round> {
-        self.round_for(place, &[])
+    /// Whether what hosts say of themselves decides.
+    pub fn asks_facts(&self) -> bool {
+        self.clauses().any(|clause| matches!(clause, Clause::Condition(_)))
     }
-}
 
-fn fits(clause: &Clause, attempt: u32, place: &Place, proofs: &[Proof]) -> bool {
-    match clause {
-        Clause::All { relays } => *relays || place.role == HostRole::Client,
-        Clause::Below(relay) => place.role == HostRole::Client && place.is_below(relay),
-        Clause::Hosts { root, size } => proofs.iter().any(|proof| {
-            proof.attempt == attempt
-                && proof.slice.size == *size
-                && proof.slice.contains(&place.host)
-                && proof.slice.root() == Some(*root)
-        }),
+    /// All clauses of all rounds.
+    pub fn clauses(&self) -> impl Iterator<Item = &Clause> {
+        self.rounds.iter().flat_map(|round| &round.to)
+    }
+
+    /// The newest round that names a host: by a clause that speaks of how it stands, or by one of `proofs`.
+    pub fn round_for(&self, host: &Standing<'_>, proofs: &[Proof]) -> Option<&Round> {
+        let fits = |round: &Round, clause: &Clause| match clause {
+            Clause::Hosts { root, size } => proofs.iter().any(|proof| {
+                proof.attempt == round.attempt
+                    && proof.slice.size == *size
+                    && proof.slice.contains(&host.place.host)
+                    && proof.slice.root() == Some(*root)
+            }),
+            clause => clause.names(host, self.terms.closed),
+        };
+        self.rounds.iter().rev().find(|round| round.to.iter().any(|clause| fits(round, clause)))
+    }
+
+    /// The round that names a host by how it stands, for hosts that no list names.
+    pub fn round_by_standing(&self, host: &Standing<'_>) -> Option<&Round> {
+        self.round_for(host, &[])
+    }
+
+    /// For a host that this job was handed to, though its conditions do not hold there (any more): the attempt it was handed
+    /// over for, and what was found. `None` if it has no conditions.
+    pub fn unmet(&self, host: &Standing<'_>) -> Option<(u32, String)> {
+        self.rounds.iter().rev().find_map(|round| {
+            let found = round.to.iter().filter_map(|clause| match clause {
+                Clause::Condition(condition) => Some(condition.found(host)),
+                _ => None,
+            });
+            let found: Vec<String> = found.collect();
+            (!found.is_empty()).then(|| (round.attempt, found.join("; ")))
+        })
     }
 }
 
@@ -460,16 +483,21 @@ pub(crate) mod tests {
         }
     }
 
+    /// A host that has said nothing of itself.
+    pub(crate) fn bare(place: &Place) -> Standing<'_> {
+        Standing { place, facts: &crate::facts::NONE, now: Time(0) }
+    }
+
     pub(crate) fn place(n: u8, role: HostRole, route: &[u8]) -> Place {
         let route = route.iter().map(|n| host(*n)).collect();
-        Place { host: host(n), name: format!("h{n}"), role, route, revision: 1 }
+        Place { route, revision: 1, ..Place::new(host(n), &format!("h{n}"), role) }
     }
 
     #[test]
     fn clauses_name_whom_they_say() {
         let client = place(9, HostRole::Client, &[1, 2]);
         let relay = place(2, HostRole::Relay, &[1, 2]);
-        let hit = |clause: Clause, place: &Place| job(1, vec![clause]).round_for(place, &[]).is_some();
+        let hit = |clause: Clause, place: &Place| job(1, vec![clause]).round_for(&bare(place), &[]).is_some();
         assert!(hit(Clause::All { relays: false }, &client));
         assert!(!hit(Clause::All { relays: false }, &relay));
         assert!(hit(Clause::All { relays: true }, &relay));
@@ -485,15 +513,15 @@ pub(crate) mod tests {
         let me = place(3, HostRole::Client, &[]);
         let slice = Slice::of(&list, 2, 3).unwrap();
         let proof = |attempt, slice| Proof { attempt, slice };
-        assert!(job.round_for(&me, &[]).is_none());
-        assert!(job.round_for(&me, &[proof(2, slice.clone())]).is_none());
-        assert!(job.round_for(&me, &[proof(1, Slice::of(&list, 3, 4).unwrap())]).is_none());
-        assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
+        assert!(job.round_for(&bare(&me), &[]).is_none());
+        assert!(job.round_for(&bare(&me), &[proof(2, slice.clone())]).is_none());
+        assert!(job.round_for(&bare(&me), &[proof(1, Slice::of(&list, 3, 4).unwrap())]).is_none());
+        assert_eq!(job.round_for(&bare(&me), &[proof(1, slice.clone())]).unwrap().attempt, 1);
         let retry = Clause::Hosts { root: merkle::root(&[host(3)]), size: 1 };
         job.rounds.push(Round { attempt: 2, ordered: Time(9), to: vec![retry] });
-        assert_eq!(job.round_for(&me, &[proof(1, slice.clone())]).unwrap().attempt, 1);
+        assert_eq!(job.round_for(&bare(&me), &[proof(1, slice.clone())]).unwrap().attempt, 1);
         let both = [proof(1, slice), proof(2, Slice::of(&[host(3)], 0, 1).unwrap())];
-        assert_eq!(job.round_for(&me, &both).unwrap().attempt, 2);
+        assert_eq!(job.round_for(&bare(&me), &both).unwrap().attempt, 2);
     }
 
     #[test]
@@ -558,6 +586,65 @@ pub(crate) mod tests {
         for word in ["", "group:", "all", "group:a b"] {
             assert_eq!(Choosers::parse(word), None);
         }
+    }
+
+    #[test]
+    fn members_are_named_while_their_membership_lasts() {
+        let group = GroupId([4; 16]);
+        let mut me = place(9, HostRole::Client, &[1]);
+        let mut sale = job(1, vec![Clause::Group(group)]);
+        assert!(sale.round_by_standing(&bare(&me)).is_none());
+        (me.groups, me.groups_until) = (vec![Membership { group, since: Time(5) }], Time(50));
+        let at = |now| Standing { now: Time(now), ..bare(&me) };
+        assert!(sale.round_by_standing(&at(49)).is_some());
+        assert!(sale.round_by_standing(&at(50)).is_none());
+        sale.terms.closed = Some(Time(5));
+        assert!(sale.round_by_standing(&at(9)).is_some());
+        sale.terms.closed = Some(Time(4));
+        assert!(sale.round_by_standing(&at(9)).is_none());
+    }
+
+    #[test]
+    fn what_a_host_says_of_itself_decides() {
+        let facts = |os: &str| crate::facts::Facts::new([("os".to_owned(), os.to_owned())]).unwrap();
+        let (linux, other) = (facts("linux"), facts("bsd"));
+        let (client, relay) = (place(9, HostRole::Client, &[1]), place(1, HostRole::Relay, &[1]));
+        let hit = |text: &str, place: &Place, facts| {
+            let condition = Condition::parse(text).unwrap();
+            let job = job(1, vec![Clause::Condition(condition)]);
+            job.round_by_standing(&Standing { facts, ..bare(place) }).is_some()
+        };
+        assert!(hit("os = linux", &client, &linux) && !hit("os = linux", &client, &other));
+        assert!(!hit("os = linux", &client, &crate::facts::NONE));
+        // Relays are hosts too; whoever means them says so.
+        assert!(!hit("os = linux", &relay, &linux) && hit("os = linux and role = relay", &relay, &linux));
+        let below = format!("below #{} and name = h9", host(1));
+        assert!(hit(&below, &client, &other) && !hit(&below, &place(8, HostRole::Client, &[2]), &other));
+    }
+
+    #[test]
+    fn a_host_that_a_condition_does_not_name_says_what_it_found() {
+        let condition = Clause::Condition(Condition::parse("os = linux").unwrap());
+        let mut some = job(1, vec![condition]);
+        let me = place(9, HostRole::Client, &[1]);
+        assert_eq!(some.unmet(&bare(&me)), Some((1, "os is not known".to_owned())));
+        some.rounds[0].to = vec![Clause::All { relays: true }];
+        assert_eq!(some.unmet(&bare(&me)), None);
+    }
+
+    #[test]
+    fn a_closed_job_names_nobody_who_joined_later() {
+        let mut all = job(1, vec![Clause::All { relays: true }]);
+        all.terms.closed = Some(Time(7));
+        let mut me = place(9, HostRole::Client, &[1]);
+        for (joined, named) in [(0, true), (7, true), (8, false)] {
+            me.joined = Time(joined);
+            assert_eq!(all.round_by_standing(&bare(&me)).is_some(), named, "{joined}");
+        }
+        let list = [me.host];
+        all.rounds[0].to = vec![Clause::Hosts { root: merkle::root(&list), size: 1 }];
+        let proof = Proof { attempt: 1, slice: Slice::of(&list, 0, 1).unwrap() };
+        assert!(all.round_for(&bare(&me), &[proof]).is_some());
     }
 
     #[test]

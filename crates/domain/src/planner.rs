@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::ids::HostId;
-use crate::job::{Intent, Job, Place, Proof};
+use crate::job::{Intent, Job, JobType, Place, Proof, Standing};
 use crate::merkle::Prover;
 use crate::time::Time;
+use crate::transfer;
 
 /// A host of a job as the planner sees it: all its lines of the job together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,23 +82,32 @@ pub struct Opened {
     pub leaf: Option<u32>,
 }
 
-/// Which hosts of `places` (all that are at or below this system) a verified job names, given the proofs that came along,
+/// Which of the hosts at or below this system a verified job names, given the proofs that came along,
 /// with the attempt each is in. Hosts in `ended` have nothing left to do and are left out.
-pub fn opens(job: &Job, proofs: &[Proof], ended: &[HostId], places: &[Place]) -> Vec<Opened> {
+pub fn opens<'a>(
+    job: &Job,
+    proofs: &[Proof],
+    ended: &[HostId],
+    hosts: impl IntoIterator<Item = Standing<'a>>,
+) -> Vec<Opened> {
     let listed = listed(job, proofs);
-    let mut opened = Vec::new();
-    for place in places {
-        if ended.contains(&place.host) {
+    let mut opened: Vec<(Opened, &Place)> = Vec::new();
+    for standing in hosts {
+        let host = standing.place.host;
+        if ended.contains(&host) {
             continue;
         }
-        let by_list = listed.get(&place.host).copied();
-        let by_place = job.round_by_place(place).map(|round| (round.attempt, None));
+        let by_list = listed.get(&host).copied();
+        let by_standing = job.round_by_standing(&standing).map(|round| (round.attempt, None));
         // The newest round counts, whichever way it named the host.
-        if let Some((attempt, leaf)) = by_list.max(by_place) {
-            opened.push(Opened { host: place.host, attempt, leaf });
+        if let Some((attempt, leaf)) = by_list.max(by_standing) {
+            opened.push((Opened { host, attempt, leaf }, standing.place));
         }
     }
-    opened
+    match job.job_type {
+        JobType::Transfer => transfer::relays(&opened, ended),
+        JobType::Install | JobType::Offer => opened.into_iter().map(|(open, _)| open).collect(),
+    }
 }
 
 /// Host → (newest attempt, leaf) for every host that a proof which holds names.
@@ -120,7 +130,7 @@ pub fn holds(job: &Job, proof: &Proof) -> bool {
     };
     round.to.iter().any(|clause| match clause {
         Clause::Hosts { root, size } => proof.slice.size == *size && proof.slice.root() == Some(*root),
-        Clause::Below(_) | Clause::All { .. } => false,
+        _ => false,
     })
 }
 
@@ -149,8 +159,8 @@ pub fn copy_due(job: &Job, open_lines: u64, now: Time) -> Due {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::tests::{host, job, place};
-    use crate::job::{Clause, HostRole, Round};
+    use crate::job::tests::{bare, host, job, place};
+    use crate::job::{Clause, HostRole, Place, Round};
     use crate::merkle;
 
     fn line(n: u8, leaf: Option<u32>, ended: bool) -> PlanLine {
@@ -168,14 +178,14 @@ mod tests {
         assert!(holds(&job, &part.proofs[0]));
 
         let places: Vec<Place> = (1..=9).map(|n| place(n, HostRole::Client, &[])).collect();
-        let opened = opens(&job, &part.proofs, &part.ended, &places);
+        let opened = opens(&job, &part.proofs, &part.ended, places.iter().map(bare));
         let hosts: Vec<HostId> = opened.iter().map(|o| o.host).collect();
         assert_eq!(hosts, vec![host(3), host(5), host(6)]);
 
         let below = Provers::from([(1, vec![Prover::new(part.proofs[0].slice.clone()).unwrap()])]);
         let one = order(&[line(5, Some(4), false)], &below).unwrap();
-        assert!(job.round_for(&places[4], &one.proofs).is_some());
-        assert!(job.round_for(&places[5], &one.proofs).is_none());
+        assert!(job.round_for(&bare(&places[4]), &one.proofs).is_some());
+        assert!(job.round_for(&bare(&places[5]), &one.proofs).is_none());
         assert_eq!(order(&[], &below), None);
     }
 
@@ -191,7 +201,7 @@ mod tests {
             place(2, HostRole::Client, &[]),
             place(3, HostRole::Relay, &[3]),
         ];
-        let opened = opens(&job, &[proof], &[], &places);
+        let opened = opens(&job, &[proof], &[], places.iter().map(bare));
         let seen: Vec<(HostId, u32)> = opened.iter().map(|o| (o.host, o.attempt)).collect();
         assert_eq!(seen, vec![(host(1), 1), (host(2), 2)]);
     }
@@ -203,7 +213,7 @@ mod tests {
         let mut slice = merkle::Slice::of(&list, 0, 2).unwrap();
         slice.leaves.push(host(9));
         let places = [place(9, HostRole::Client, &[]), place(1, HostRole::Client, &[])];
-        assert_eq!(opens(&job, &[Proof { attempt: 1, slice }], &[], &places), vec![]);
+        assert_eq!(opens(&job, &[Proof { attempt: 1, slice }], &[], places.iter().map(bare)), vec![]);
     }
 
     #[test]

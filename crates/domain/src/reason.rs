@@ -235,6 +235,14 @@ impl Reason {
         &self.detail
     }
 
+    /// Whether it was only about a time, and that has come, or about the job being suspended, which whoever knows the job knows
+    /// better: what holds the line up now, its surroundings say.
+    fn is_over(&self, now: Time) -> bool {
+        let timed =
+            matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
+        self.code == Code::Suspended || timed && matches!(self.next_try, NextTry::At(at) if at <= now)
+    }
+
     /// Whether both say the same, apart from since when.
     pub fn same_as(&self, other: &Reason) -> bool {
         self.code == other.code && self.system == other.system && self.detail == other.detail
@@ -249,6 +257,9 @@ fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
+/// A host that was not heard for longer than this is silent, in days.
+pub const SILENT_DAYS: i64 = 90;
+
 /// A relay on a line's route, as the system that answers knows it.
 #[derive(Debug, Clone)]
 pub struct RelayFacts {
@@ -262,6 +273,10 @@ pub struct RelayFacts {
     pub has_copy: bool,
     /// How much of it has arrived, 0 to 100.
     pub percent: Option<u8>,
+    /// Transfers to it and through it are suspended, since then.
+    pub suspended: Option<Time>,
+    /// Its line to its higher system carries nothing at this hour, and then again.
+    pub shut: Option<NextTry>,
 }
 
 /// What is known about a line's surroundings.
@@ -275,6 +290,8 @@ pub struct LineFacts<'a> {
     pub at: Option<Time>,
     /// When it was registered.
     pub created: Time,
+    /// The job is suspended, since then.
+    pub suspended: Option<Time>,
     /// The host's name.
     pub host: &'a str,
     /// Connected now.
@@ -298,7 +315,13 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     let begun = matches!(line.state, State::Installing | State::Restarting);
     Some(match (&line.reason, begun) {
         (_, false) if facts.twins_since.is_some() => twins(facts),
-        (Some(own), _) if facts.online || begun => own.clone(),
+        (_, false) if facts.suspended.is_some() => suspended(line, facts),
+        // The host only sees that its relay does not have the package.
+        (Some(own), false) if facts.online && own.code() == Code::Network && !own.is_over(now) => {
+            held_at_relay(line, facts).unwrap_or_else(|| own.clone())
+        }
+        (Some(own), _) if (facts.online || begun) && !own.is_over(now) => own.clone(),
+        (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(
             Code::Installing,
             facts.host,
@@ -327,6 +350,65 @@ fn twins(facts: &LineFacts<'_>) -> Reason {
     )
 }
 
+/// Whether the host is there makes no difference: its user may choose all the same.
+fn not_chosen(line: &Line, facts: &LineFacts<'_>) -> Reason {
+    let clear = format!("on {}: packhorse choose PACKAGE, or packhorse reject PACKAGE", facts.host);
+    let text = "it is offered, and nobody has chosen it";
+    Reason::new(Code::NotChosen, facts.host, line.since, NextTry::WhenCleared, &clear, text)
+}
+
+fn suspended(line: &Line, facts: &LineFacts<'_>) -> Reason {
+    Reason::new(
+        Code::Suspended,
+        facts.asked,
+        facts.suspended.unwrap_or_default().max(line.since),
+        NextTry::WhenCleared,
+        &format!("packhorse job resume {}", facts.job),
+        "the job is suspended",
+    )
+}
+
+/// The first relay on the way that lacks the package does not take it in: because it, or the relay it would come from, was
+/// told to wait, or because its line carries nothing at this hour.
+fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
+    let lacking = facts.route.iter().position(|relay| !relay.has_copy)?;
+    let relay = &facts.route[lacking];
+    let told =
+        facts.route[lacking.saturating_sub(1)..=lacking].iter().find(|relay| relay.suspended.is_some());
+    if let Some(told) = told {
+        return Some(Reason::new(
+            Code::RelaySuspended,
+            &told.name,
+            told.suspended.unwrap_or_default().max(line.since),
+            NextTry::WhenCleared,
+            &format!("packhorse relay resume {}", told.name),
+            &format!("transfers to and through relay system {} are suspended", told.name),
+        ));
+    }
+    let next_try = relay.shut?;
+    Some(Reason::new(
+        Code::LineClosed,
+        &relay.name,
+        line.since,
+        next_try,
+        &format!("packhorse relay limit {} --none", relay.name),
+        &format!("the line to relay system {} carries nothing at this hour", relay.name),
+    ))
+}
+
+fn silent(facts: &LineFacts<'_>, now: Time) -> Reason {
+    let days = now.secs_since(facts.last_seen) / 86_400;
+    let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
+    Reason::new(
+        Code::Silent,
+        at,
+        facts.last_seen,
+        NextTry::WhenCleared,
+        &format!("start {0}; if it is gone for good: packhorse host retire {0}", facts.host),
+        &format!("{} has not been heard for {days} days", facts.host),
+    )
+}
+
 fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     if let Some(at) = facts.at.filter(|at| *at > now) {
         let clear =
@@ -352,6 +434,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &detail,
         );
     }
+    if !facts.online && now.secs_since(facts.last_seen) > SILENT_DAYS * 86_400 {
+        return silent(facts, now);
+    }
     if !facts.online {
         let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
         let clear = format!("start {}; it asks by itself", facts.host);
@@ -368,6 +453,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     if line.state != State::Delivered
         && let Some(relay) = facts.route.iter().find(|relay| !relay.has_copy)
     {
+        if let Some(held) = held_at_relay(line, facts) {
+            return held;
+        }
         let detail = match relay.percent {
             Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
             None => format!("{} is taking in the package", relay.name),
@@ -393,6 +481,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
 }
 
 #[cfg(test)]
+mod table;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::instruction::Verdict;
@@ -403,6 +494,7 @@ mod tests {
             job,
             at: None,
             created: Time(0),
+            suspended: None,
             host: "pc17",
             online: true,
             last_seen: Time(5),
@@ -421,6 +513,8 @@ mod tests {
             last_seen: Time(7),
             has_copy,
             percent: Some(12),
+            suspended: None,
+            shut: None,
         };
         let up = [relay(true, true)];
         let off = [relay(false, false)];
@@ -435,6 +529,18 @@ mod tests {
         assert_eq!(code(&facts(&job, &up)), Code::OnItsWay);
         assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &up) }), Code::HostFetching);
         assert_eq!(code(&LineFacts { twins_since: Some(Time(1)), ..facts(&job, &up) }), Code::Twins);
+        assert_eq!(code(&LineFacts { suspended: Some(Time(1)), ..facts(&job, &off) }), Code::Suspended);
+        let held = |has_copy| RelayFacts { suspended: Some(Time(1)), ..relay(true, has_copy) };
+        let shut = || RelayFacts { shut: Some(NextTry::At(Time(9))), ..relay(true, false) };
+        assert_eq!(code(&facts(&job, &[held(false)])), Code::RelaySuspended);
+        assert_eq!(code(&facts(&job, &[held(true), relay(true, false)])), Code::RelaySuspended);
+        // What has passed it already goes on.
+        assert_eq!(code(&facts(&job, &[held(true)])), Code::OnItsWay);
+        assert_eq!(
+            code(&facts(&job, &[held(true), relay(true, true), relay(true, false)])),
+            Code::RelayFetching
+        );
+        assert_eq!(code(&facts(&job, &[shut()])), Code::LineClosed);
         for state in State::ALL.into_iter().filter(|state| !state.is_end()) {
             let line = Line { state, ..Line::new(1, Time(0)) };
             for route in [&up, &off, &fetching] {
@@ -447,6 +553,21 @@ mod tests {
         let mut ended = Line::new(1, Time(0));
         ended.judge(Verdict::Missed, Time(1));
         assert_eq!(shown(&ended, &facts(&job, &up), now), None);
+    }
+
+    #[test]
+    fn an_offer_waits_for_its_user_and_a_time_that_came_is_no_reason() {
+        let job = JobKey::server(1, 3);
+        let mut line = Line { state: State::Offered, ..Line::new(1, Time(0)) };
+        for online in [true, false] {
+            let reason = shown(&line, &LineFacts { online, ..facts(&job, &[]) }, Time(9)).unwrap();
+            assert_eq!((reason.code(), reason.system()), (Code::NotChosen, "pc17"));
+        }
+        line.state = State::Chosen;
+        line.reason =
+            Some(Reason::new(Code::ChosenFor, "pc17", Time(1), NextTry::At(Time(20)), "nothing to do", ""));
+        let code = |now| shown(&line, &facts(&job, &[]), now).unwrap().code();
+        assert_eq!((code(Time(19)), code(Time(20))), (Code::ChosenFor, Code::OnItsWay));
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub fn compare(order: VersionOrder, a: &str, b: &str) -> Result<Ordering, BadVer
     })
 }
 
+/// Whether `a` is the same or a lower version than `b` where it is not known which scheme orders them: as semantic versions
+/// if both are, else in Debian's order, in which nearly every text has a place.
+pub fn not_above(a: &str, b: &str) -> bool {
+    let by = |order| compare(order, a, b).map(Ordering::is_le);
+    a == b || by(VersionOrder::Semver).or_else(|_| by(VersionOrder::Deb)).unwrap_or(false)
+}
+
 /// Checks a version's text.
 ///
 /// # Errors
@@ -77,6 +84,15 @@ fn bounded(text: &str) -> Result<(), BadVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_an_unknown_scheme_are_compared_as_well_as_can_be() {
+        for (a, b) in [("1", "1"), ("1.9", "1.10"), ("2", "2.0.1"), ("1:1.0-1", "1:1.0-2"), ("odd_", "odd_")]
+        {
+            assert!(not_above(a, b), "{a} {b}");
+        }
+        assert!(!not_above("2.0", "1.9") && !not_above("1:2", "2") && !not_above("a_", "b c"));
+    }
 
     #[test]
     fn versions_are_ordered_by_their_scheme() {

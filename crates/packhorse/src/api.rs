@@ -7,9 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PlanView, Registered, RelaySummary, RelayView,
-    Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, Grant, GrantView, GroupChanged,
+    GroupDetail, GroupMembers, GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy,
+    KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken, PackageDetail, PackageView,
+    PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode,
+    Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -41,11 +43,7 @@ impl Api {
     /// # Errors
     /// There is none, or it cannot be used.
     pub fn open(context: Option<&PathBuf>) -> Outcome<Api> {
-        let path = context.ok_or_else(|| {
-            Failure::usage("no system to ask: neither --context nor PACKHORSE_CONTEXT names an access file")
-                .hint("export PACKHORSE_CONTEXT=DATA/admin.toml (`server init` wrote it)")
-        })?;
-        Api::of_file(path)
+        Api::of_file(given(context)?)
     }
 
     /// As [`Api::open`], for a file that is known.
@@ -53,15 +51,23 @@ impl Api {
     /// # Errors
     /// It cannot be used.
     pub fn of_file(path: &Path) -> Outcome<Api> {
-        let text = std::fs::read_to_string(path).map_err(|error| no_access_file(path, &error.to_string()))?;
-        let file: AccessFile =
-            toml::from_str(&text).map_err(|error| no_access_file(path, error.message()))?;
-        if file.version != ACCESS_VERSION {
-            return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
-        }
-        link(&file)
-            .map(|link| Api { link, system: file.system.clone() })
-            .within(|| path.display().to_string())
+        let file = access_file(path)?;
+        let expect =
+            Expect { roles: vec![Role::Server, Role::Relay], id: Some(file.system_id.clone()), name: None };
+        let link = link(&file, &file.url, expect).within(|| path.display().to_string())?;
+        Ok(Api { link, system: file.system })
+    }
+
+    /// As [`Api::open`], but for the relay at `url`, with the same access: the authority is the same for all systems.
+    ///
+    /// # Errors
+    /// As [`Api::open`], or `url` is none.
+    pub fn open_relay(context: Option<&PathBuf>, url: &str) -> Outcome<Api> {
+        let path = given(context)?;
+        let file = access_file(path)?;
+        let expect = Expect { roles: vec![Role::Relay], id: None, name: None };
+        let link = link(&file, url, expect).within(|| path.display().to_string())?;
+        Ok(Api { link, system: file.system })
     }
 
     /// The system's address.
@@ -142,6 +148,42 @@ impl Api {
         self.post(&format!("/admin/v1/cabinets/{}/{verb}", encode(cabinet)), &KeyText { key }).await
     }
 
+    /// The groups.
+    pub async fn groups(&self) -> Result<Vec<GroupView>, LinkError> {
+        self.get("/admin/v1/groups").await
+    }
+
+    /// One group.
+    pub async fn group(&self, name: &str) -> Result<GroupDetail, LinkError> {
+        self.get(&format!("/admin/v1/groups/{}", encode(name))).await
+    }
+
+    /// Makes a group.
+    pub async fn new_group(&self, group: &NewGroup) -> Result<GroupChanged, LinkError> {
+        self.post("/admin/v1/groups", group).await
+    }
+
+    /// Puts members in (`add`) or takes them out (`leave`).
+    pub async fn change_group(
+        &self,
+        name: &str,
+        verb: &str,
+        members: &GroupMembers,
+    ) -> Result<GroupChanged, LinkError> {
+        self.post(&format!("/admin/v1/groups/{}/{verb}", encode(name)), members).await
+    }
+
+    /// Puts the hosts of a CSV file in.
+    pub async fn import_group(&self, name: &str, csv: Vec<u8>) -> Result<GroupChanged, LinkError> {
+        self.ask(Method::POST, &format!("/admin/v1/groups/{}/import", encode(name)), csv, TIMEOUT).await
+    }
+
+    /// Removes a group.
+    pub async fn remove_group(&self, name: &str, anyway: bool) -> Result<GroupChanged, LinkError> {
+        let path = format!("/admin/v1/groups/{}?anyway={anyway}", encode(name));
+        self.ask(Method::DELETE, &path, Bytes::new(), TIMEOUT).await
+    }
+
     /// The packages, of one cabinet or of all.
     pub async fn packages(&self, cabinet: Option<&str>) -> Result<Vec<PackageView>, LinkError> {
         match cabinet {
@@ -203,15 +245,20 @@ impl Api {
         self.get(&format!("/admin/v1/jobs/{job}")).await
     }
 
+    /// One machine's part of a job.
+    pub async fn line(&self, job: &str, host: &str) -> Result<LineHistory, LinkError> {
+        self.get(&format!("/admin/v1/jobs/{job}/hosts/{}", encode(host))).await
+    }
+
     /// One job as soon as there is news after `seen`, or after [`HOLD_SECS`].
     pub async fn job_after(&self, job: &str, seen: u64) -> Result<JobView, LinkError> {
         let path = format!("/admin/v1/jobs/{job}?seen={seen}&hold_secs={HOLD_SECS}");
         self.ask(Method::GET, &path, Bytes::new(), TIMEOUT + Duration::from_secs(HOLD_SECS)).await
     }
 
-    /// Cancels what has not begun.
-    pub async fn cancel(&self, job: &str) -> Result<JobMade, LinkError> {
-        self.ask(Method::POST, &format!("/admin/v1/jobs/{job}/cancel"), Bytes::new(), TIMEOUT).await
+    /// Changes a job: `cancel`, `suspend`, `resume`, `close`; or makes it `again`.
+    pub async fn change_job(&self, job: &str, verb: &str) -> Result<JobMade, LinkError> {
+        self.ask(Method::POST, &format!("/admin/v1/jobs/{job}/{verb}"), Bytes::new(), TIMEOUT).await
     }
 
     /// Tries again what did not end well.
@@ -226,14 +273,52 @@ impl Api {
         self.get(&format!("/admin/v1/explain?{}", query.join("&"))).await
     }
 
+    /// An address for a browser, on this system, and how long that browser may look, in seconds.
+    pub async fn page(&self) -> Result<(String, u64), LinkError> {
+        let granted: PageGranted = self.ask(Method::POST, "/admin/v1/page", Bytes::new(), TIMEOUT).await?;
+        Ok((format!("{}{}", self.url().trim_end_matches('/'), granted.path), granted.looks_secs))
+    }
+
     /// The relays.
     pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
         self.get("/admin/v1/relays").await
     }
 
+    /// Lets a relay's administrator do something; answers when the relay has it, or after some seconds.
+    pub async fn grant(&self, relay: &str, grant: &Grant) -> Result<GrantView, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/grant", encode(relay)), grant).await
+    }
+
+    /// Takes back what was granted.
+    pub async fn revoke(&self, relay: &str) -> Result<GrantView, LinkError> {
+        let path = format!("/admin/v1/relays/{}/revoke", encode(relay));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// A relay is to keep a copy longer or shorter.
+    pub async fn keep_copy(&self, relay: &str, order: &KeepCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/keep", encode(relay)), order).await
+    }
+
+    /// A relay is to drop a copy.
+    pub async fn drop_copy(&self, relay: &str, order: &DropCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/drop", encode(relay)), order).await
+    }
+
     /// One relay.
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
+    }
+
+    /// Sets a relay: `suspend`, `resume`.
+    pub async fn set_relay(&self, name: &str, verb: &str) -> Result<ControlMade, LinkError> {
+        let path = format!("/admin/v1/relays/{}/{verb}", encode(name));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// Sets limits at a relay.
+    pub async fn limit_relay(&self, name: &str, limits: &NewLimits) -> Result<ControlMade, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/limit", encode(name)), limits).await
     }
 }
 
@@ -247,12 +332,28 @@ pub fn url_elsewhere(url: &str, name: &str) -> String {
     url.replacen("://localhost:", &format!("://{name}:"), 1)
 }
 
-fn link(file: &AccessFile) -> Outcome<Link> {
+/// The access file that was given.
+fn given(context: Option<&PathBuf>) -> Outcome<&Path> {
+    let path = context.ok_or_else(|| {
+        Failure::usage("no system to ask: neither --context nor PACKHORSE_CONTEXT names an access file")
+            .hint("export PACKHORSE_CONTEXT=DATA/admin.toml (`server init` wrote it)")
+    })?;
+    Ok(path)
+}
+
+fn access_file(path: &Path) -> Outcome<AccessFile> {
+    let text = std::fs::read_to_string(path).map_err(|error| no_access_file(path, &error.to_string()))?;
+    let file: AccessFile = toml::from_str(&text).map_err(|error| no_access_file(path, error.message()))?;
+    if file.version != ACCESS_VERSION {
+        return Err(Failure::new(format!("{}: version {} is not known", path.display(), file.version)));
+    }
+    Ok(file)
+}
+
+fn link(file: &AccessFile, url: &str, expect: Expect) -> Outcome<Link> {
     let ca = CaCert::from_pem(&file.ca_pem)?;
     let identity = Identity::new(&file.chain_pem, &HostKey::from_pem(&file.key_pem)?)?;
-    let expect =
-        Expect { roles: vec![Role::Server, Role::Relay], id: Some(file.system_id.clone()), name: None };
-    Ok(Link::new(&file.url, Pinned::Ca { ca, expect }, Some(identity))?)
+    Ok(Link::new(url, Pinned::Ca { ca, expect }, Some(identity))?)
 }
 
 fn read<T: DeserializeOwned>(url: &str, answer: &[u8]) -> Result<T, LinkError> {

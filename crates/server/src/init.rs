@@ -209,6 +209,8 @@ pub struct RelayJoined {
     pub higher: String,
     /// Its own address.
     pub url: String,
+    /// Its administrator's access file; `None`: it is written when the relay runs.
+    pub access_file: Option<PathBuf>,
 }
 
 /// Joins as a relay. What is refused leaves nothing behind.
@@ -234,6 +236,13 @@ pub async fn relay_join(options: &RelayJoinOptions) -> Result<RelayJoined, Serve
     let config = Config::new("relay", name.as_str(), &id, options.listen, &options.addresses);
     private_database(&folder)?;
     Store::open(&folder.path("store"))?;
+    // A higher system of the version before knows nothing of it: the running relay asks again.
+    let asked = crate::upper::ask_access(&folder, &config, &enrolled.identity).await;
+    if let Err(error) = &asked {
+        tracing::warn!(%error, "the administrator's access comes when the relay runs");
+    }
     folder.write_config(&config)?;
-    Ok(RelayJoined { name: name.to_string(), id, higher: enrolled.identity.higher.name, url: config.url() })
+    let access_file = asked.is_ok().then(|| folder.path(crate::upper::ACCESS_FILE));
+    let higher = enrolled.identity.higher.name;
+    Ok(RelayJoined { name: name.to_string(), id, higher, url: config.url(), access_file })
 }

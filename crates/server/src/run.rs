@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_content::store::Store;
+use packhorse_domain::time::Time;
 use packhorse_wire::enroll::IdentityFolder;
 use packhorse_wire::net::{AcceptLimits, Identity, ServerTls, serve};
 use packhorse_wire::pki::{CaCert, CertInfo, HostKey, chain_from_pem, renew_due};
@@ -16,31 +17,42 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::endings::WarnOfEndings;
+use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
-use crate::db::meta::Start;
-use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
+use crate::db::meta::{NewEpoch, Start};
+use crate::db::places::RenewMemberships;
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
 use crate::upper::{self, Upper};
-use crate::{admin, copies, init, lower};
+use crate::{admin, copies, init, lower, page};
 
 /// How often it is looked for jobs whose end has come.
 const DUTY: Duration = Duration::from_secs(1);
+/// How often old results are looked for.
+const FOLD: Duration = Duration::from_secs(6 * 3600);
 /// How often it is written down when hosts were last heard.
 const SEEN: Duration = Duration::from_secs(20);
+/// How often the managing server looks for memberships that end before long.
+const MEMBERSHIPS: Duration = Duration::from_secs(3600);
 /// How often the managing server looks at its own certificate.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 
-/// Runs a managing server until `shutdown`.
+/// The shortest time results are kept in full, in days: jobs are valid for 90, and hosts repeat their results for 90 more.
+pub const HISTORY_DAYS_MIN: u32 = 181;
+
+/// Runs a managing server until `shutdown`. `history_days`: how long results are kept in full.
 ///
 /// # Errors
 /// It cannot be started.
 pub async fn run_server(
     data: &Path,
+    history_days: u32,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_server(data).await?.serve(shutdown).await
+    start_server(data).await?.keeping_history(history_days).serve(shutdown).await
 }
 
 /// A system that listens and has yet to answer.
@@ -76,17 +88,24 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         epoch: started.epoch,
         authority: Some(authority),
         upper: None,
+        job_key: None,
         secret,
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
         ready: true,
+        store_bytes: None,
         folder,
         config,
         db,
     }));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
-    let router = lower::router(system.clone()).merge(admin::router(system.clone()));
+    tasks.spawn(watch_endings(system.clone()));
+    tasks.spawn(keep_memberships(system.clone()));
+    tasks.spawn(measure(system.clone()));
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -96,9 +115,10 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
 /// It cannot be started.
 pub async fn run_relay(
     data: &Path,
+    store_bytes: Option<u64>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_relay(data).await?.serve(shutdown).await
+    start_relay_within(data, store_bytes).await?.serve(shutdown).await
 }
 
 /// Starts a relay.
@@ -106,6 +126,15 @@ pub async fn run_relay(
 /// # Errors
 /// It cannot be started.
 pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
+    start_relay_within(data, None).await
+}
+
+/// Starts a relay whose store may take so many bytes; `None`: what leaves a tenth of its disk free. What the managing server
+/// sets counts more.
+///
+/// # Errors
+/// It cannot be started.
+pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result<Running, ServerError> {
     let folder = Folder::at(data);
     let config = folder.config("relay")?;
     let lock = folder.lock()?;
@@ -127,21 +156,25 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
         .await?;
     // The relay itself is a host below it: its own agent calls it like any other.
     let own = crate::db::hosts::verified(&trust, first_place, identity.info()?.identity.generation)?;
-    db.write(crate::db::join::Remember { own: identity.id, learned: own, now: now() }).await?;
+    let own = crate::db::join::Remember { own: identity.id, learned: own, capabilities: None, now: now() };
+    db.write(own).await?;
     let tls = ServerTls::new(&identity.ca, &identity.tls()?)?;
     let secret = identity.key.to_secret_pem().into_bytes();
     let system = Arc::new(System::new(Parts {
         id: identity.id,
         store: open_store(&folder).await?,
         incarnation: started.incarnation,
-        epoch: started.epoch,
+        // A database that was put back has forgotten numbers that were given; they are given again in another epoch only.
+        epoch: db.write(NewEpoch(now())).await?,
         authority: None,
         upper: Some(Upper::new(identity, cursor, hop)?),
+        job_key: Some(upper::job_key(&folder)?),
         trust,
         secret: capability_secret(&folder, &secret)?,
         tls: tls.clone(),
         traffic,
         ready,
+        store_bytes,
         folder,
         config,
         db,
@@ -153,9 +186,12 @@ pub async fn start_relay(data: &Path) -> Result<Running, ServerError> {
     tasks.spawn(upper::run_feed(system.clone()));
     tasks.spawn(upper::run_reports(system.clone()));
     tasks.spawn(upper::run_renewal(system.clone()));
+    tasks.spawn(upper::run_access(system.clone()));
     tasks.spawn(copies::run(system.clone()));
     tasks.spawn(copies::run_counters(system.clone()));
-    let router = lower::router(system.clone());
+    let router = lower::router(system.clone())
+        .merge(admin::router(system.clone()))
+        .merge(page::router(system.clone()));
     Running::listen(system, tls, router, tasks, lock).await
 }
 
@@ -203,7 +239,15 @@ impl Running {
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
         system.reload_control().await?;
+        system.reload_delegations().await?;
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
+    }
+
+    /// Results are kept in full for so many days, and then as numbers.
+    #[must_use]
+    pub fn keeping_history(mut self, days: u32) -> Running {
+        self.tasks.spawn(fold(self.system.clone(), i64::from(days.max(HISTORY_DAYS_MIN))));
+        self
     }
 
     /// What its parts share.
@@ -257,7 +301,7 @@ async fn duties(system: Arc<System>) {
         let ending = system.db.read(|connection| {
             let sql = format!(
                 "SELECT EXISTS (SELECT 1 FROM jobs j JOIN lines l ON l.job = j.row WHERE j.until <= ?1
-                   AND l.verdict IS NULL AND l.state IN ({}))",
+                   AND l.verdict IS NULL AND NOT l.begun AND l.state IN ({}))",
                 lines::unbegun_words()
             );
             Ok(connection.prepare_cached(&sql)?.query_row([now().0], |row| row.get::<_, bool>(0))?)
@@ -273,6 +317,53 @@ async fn duties(system: Arc<System>) {
     }
 }
 
+/// How often it is looked for what ends by itself.
+const ENDINGS: Duration = Duration::from_secs(3600);
+
+/// Tells in time what somebody has to renew.
+async fn watch_endings(system: Arc<System>) {
+    loop {
+        let command = WarnOfEndings { own: system.config.name.clone(), now: now() };
+        if let Err(error) = system.db.write(command).await {
+            tracing::error!(%error, "what ends soon");
+        }
+        tokio::time::sleep(ENDINGS).await;
+    }
+}
+
+/// Measures what the managing server sends while bytes flow; relays report theirs.
+async fn measure(system: Arc<System>) {
+    let mut measured = system.sent_so_far();
+    loop {
+        tokio::time::sleep(DUTY).await;
+        let sent = system.sent_so_far();
+        if std::mem::replace(&mut measured, sent) == sent {
+            continue;
+        }
+        if let Err(error) = system.db.write(rates::Own { sent_bytes: sent, now: now() }).await {
+            tracing::error!(%error, "what was sent cannot be written down");
+        }
+    }
+}
+
+/// Folds what is older than `days` into numbers, at the start and then every few hours.
+async fn fold(system: Arc<System>, days: i64) {
+    loop {
+        let before = Time(now().0.saturating_sub(Time(0).plus_days(days).0));
+        match system.db.write(Fold { before }).await {
+            Ok(folded) if folded != FoldedAway::default() => {
+                tracing::info!(?folded, "results of long ago are numbers now");
+                // There may be more of them; others get their turn in between.
+                tokio::time::sleep(DUTY).await;
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "old results cannot be folded"),
+        }
+        tokio::time::sleep(FOLD).await;
+    }
+}
+
 async fn write_seen(system: Arc<System>) {
     loop {
         tokio::time::sleep(SEEN).await;
@@ -283,6 +374,28 @@ async fn write_seen(system: Arc<System>) {
             tracing::error!(%error, "when hosts were last heard cannot be written down");
         }
     }
+}
+
+/// Memberships end by themselves: those that end before long are signed anew.
+async fn keep_memberships(system: Arc<System>) {
+    loop {
+        let more = match renew_memberships(&system).await {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::error!(%error, "memberships were not signed anew; tried again");
+                false
+            }
+        };
+        tokio::time::sleep(if more { DUTY } else { MEMBERSHIPS }).await;
+    }
+}
+
+async fn renew_memberships(system: &System) -> Result<bool, ServerError> {
+    let (authority, capabilities) = (system.authority()?, system.capabilities.clone());
+    let command = RenewMemberships { authority, capabilities, now: now() };
+    let (lowers, more) = system.db.write(command).await?;
+    system.wake(&lowers);
+    Ok(more)
 }
 
 /// The managing server's own certificate: made anew at two thirds of its life.

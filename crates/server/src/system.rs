@@ -11,16 +11,19 @@ use packhorse_domain::job::HostRole;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
+use packhorse_wire::envelope::SigningKey;
 use packhorse_wire::signed::ControlDoc;
 use packhorse_wire::trust::{Delegations, Trust};
 use tokio::sync::{Notify, watch};
 
 use crate::authority::Authority;
 use crate::capability::Capabilities;
+use crate::copies::Copies;
 use crate::db::hosts::{Fleet, HostRow};
-use crate::db::{Db, DbError, control};
+use crate::db::{Db, DbError, control, delegations};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
+use crate::pace::Pace;
 use crate::presence::PresenceBook;
 use crate::throttle::Throttle;
 use crate::upper::Upper;
@@ -72,12 +75,20 @@ pub struct System {
     pub presence: PresenceBook,
     /// Paces what this system sends.
     pub throttle: Throttle,
+    /// Paces what a relay takes in.
+    pub pace: Pace,
     /// There is something new in the outbox, or to say softly.
     pub outbox_news: Notify,
     /// There may be something to take in.
     pub copies_news: Notify,
+    /// At a relay: room, and what passes through.
+    pub copies: Copies,
+    /// Jobs came in a new revision, or something else is set at this relay: what is being taken in may have to wait.
+    pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<Arc<SigningKey>>,
     /// Certificates changed.
     pub tls: packhorse_wire::net::ServerTls,
     trust: RwLock<Arc<Trust>>,
@@ -114,6 +125,8 @@ pub struct Parts {
     pub authority: Option<Authority>,
     /// At a relay: the higher system.
     pub upper: Option<Upper>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<SigningKey>,
     /// What capabilities are derived from.
     pub secret: Vec<u8>,
     /// TLS of the listener.
@@ -122,6 +135,8 @@ pub struct Parts {
     pub traffic: Traffic,
     /// Whether it may answer lower systems: see [`System::is_ready`].
     pub ready: bool,
+    /// At a relay: what its store may take, bytes; `None`: what leaves a tenth of the disk free.
+    pub store_bytes: Option<u64>,
 }
 
 impl System {
@@ -141,11 +156,15 @@ impl System {
             epoch: parts.epoch,
             authority: parts.authority.map(Arc::new),
             upper: parts.upper,
+            job_key: parts.job_key.map(Arc::new),
             capabilities: Capabilities::new(&parts.secret),
             presence: PresenceBook::new(position == Position::Relay),
             throttle: Throttle::from_environment(),
+            pace: Pace::new(),
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
+            copies: Copies::new(parts.store_bytes),
+            orders_news: watch::Sender::new(0),
             asked_for: Mutex::new(Vec::new()),
             tls: parts.tls,
             trust: RwLock::new(Arc::new(parts.trust)),
@@ -196,6 +215,22 @@ impl System {
         let mut all = (**slot).clone();
         all.take(doc);
         *slot = Arc::new(all);
+    }
+
+    /// Loads what is delegated to relays: at a start, and after something else was delegated.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn reload_delegations(&self) -> Result<(), DbError> {
+        let trust = self.trust();
+        for envelope in self.db.read(delegations::all).await? {
+            match trust.delegation(&envelope) {
+                Ok(doc) => self.add_delegation(doc),
+                // Verified when it came: it counts no more if its key was revoked since.
+                Err(error) => tracing::warn!(%error, "a delegation does not count any more"),
+            }
+        }
+        Ok(())
     }
 
     /// What the managing server set at this relay.
@@ -302,13 +337,18 @@ impl System {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// All content bodies that went below.
+    pub fn sent_so_far(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
     /// The counters and the room, now.
     pub fn traffic(&self) -> Traffic {
         Traffic {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             used_bytes: self.store.used_bytes().unwrap_or(0),
-            free_bytes: self.store.free_bytes().unwrap_or(0),
+            free_bytes: self.copies.room.free_bytes(self).unwrap_or(0),
         }
     }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use packhorse_domain::ids::{HostId, JobKey, Name, PackageId, PackageLabel};
 use packhorse_domain::instruction::State;
-use packhorse_domain::job::{Clause, HostRole, Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_domain::job::{
+    Clause, HostRole, Intent, Job, JobPackage, JobType, Place, Proof, Round, Standing,
+};
 use packhorse_domain::merkle::Prover;
 use packhorse_server::db::hosts::Fleet;
 use packhorse_server::db::jobs::{self, Incoming, Taken};
@@ -102,6 +104,11 @@ async fn revise(top: &Live, job: &Job, intent: Intent) {
     let job = Job { revision: job.revision + 1, intent, ..job.clone() };
     let make = MakeJob { system: top.system.clone(), job, proofs: vec![] };
     top.system.db.write(make).await.unwrap();
+}
+
+/// A host that has said nothing of itself.
+fn standing(place: &Place) -> Standing<'_> {
+    Standing { place, facts: &packhorse_domain::facts::NONE, now: now() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -301,7 +308,12 @@ async fn an_order_goes_down_through_a_relay_and_its_report_comes_up() {
         let got = host.trust.job(&order.job, &Default::default(), Some(&host.place), now()).unwrap();
         assert_eq!(got, job);
         let proofs: Vec<Proof> = order.proofs.into_iter().map(Proof::from).collect();
-        assert_eq!(got.round_for(&host.place, &proofs).unwrap().attempt, 1, "{}", host.identity.name);
+        assert_eq!(
+            got.round_for(&standing(&host.place), &proofs).unwrap().attempt,
+            1,
+            "{}",
+            host.identity.name
+        );
         assert!(proofs.iter().all(|proof| proof.slice.leaves == [host.identity.id]), "only its own leaf");
         eventually("the managing server's life", async || osaka.system.server_life().0 != 0).await;
         let answer = send(&reader.link, response.server, vec![(1, done(host.identity.id, &job, 1))]).await;
@@ -498,7 +510,7 @@ async fn a_job_for_what_is_below_a_relay_is_understood_at_every_level() {
     top.system.wake(&lowers);
     let (_, order) = Reader::new(&pc1).until(is_job).await;
     let got = pc1.trust.job(&order.job, &Default::default(), Some(&pc1.place), now()).unwrap();
-    assert_eq!(got.round_for(&pc1.place, &[]).unwrap().attempt, 1);
+    assert_eq!(got.round_for(&standing(&pc1.place), &[]).unwrap().attempt, 1);
 
     // A host that joins while the job is open is taken in.
     let pc2 = client("pc2", &namba, &top).await;

@@ -1,7 +1,7 @@
 //! The tree of systems of a run, and its packages. Relays nest up to three levels; each relay is also a host of its own.
 
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
-use packhorse_domain::job::{HostRole, JobPackage, Place};
+use packhorse_domain::job::{HostRole, JobPackage, Place, Standing};
 use packhorse_domain::time::Time;
 
 use crate::options::Options;
@@ -57,6 +57,11 @@ pub fn host_id(number: usize) -> HostId {
     HostId(bytes)
 }
 
+/// A host that says nothing of itself, as jobs see it.
+pub fn bare(place: &Place, now: Time) -> Standing<'_> {
+    Standing { place, facts: &packhorse_domain::facts::NONE, now }
+}
+
 impl Sites {
     /// A tree from the seed.
     pub fn draw(rng: &mut Rng, options: &Options) -> Sites {
@@ -100,7 +105,7 @@ impl Sites {
         if role == HostRole::Relay {
             route.push(host);
         }
-        Place { host, name, role, route, revision: 1 }
+        Place { route, revision: 1, ..Place::new(host, &name, role) }
     }
 
     fn add_relay(&mut self, number: usize, above: NodeId) {
@@ -193,8 +198,12 @@ pub fn packages(rng: &mut Rng) -> Vec<Package> {
                 generation: 1,
             };
             let id = PackageId([name * 16 + version; 32]);
-            let named = JobPackage { id, label, keep_until: Time(0).plus_days(90) };
             let (chunks, retries) = (rng.between(1, 14) as u32, rng.below(3) as u32);
+            // Some are kept for a moment only: their copies go within a run.
+            let soon = Time(0).plus_secs(rng.between(100, 2000));
+            // No promise outlasts the calm: nobody makes room by hand here, and a transfer may have to wait for it.
+            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000) };
+            let named = JobPackage { id, label, keep_until };
             all.push(Package { named, chunks, retries });
         }
     }

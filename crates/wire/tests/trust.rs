@@ -54,7 +54,7 @@ fn first(keys: &Keys) -> Trust {
 
 fn place(n: u8, route: &[u8]) -> Place {
     let route = route.iter().map(|n| HostId([*n; 16])).collect();
-    Place { host: HostId([n; 16]), name: format!("h{n}"), role: HostRole::Client, route, revision: 1 }
+    Place { route, revision: 1, ..Place::new(HostId([n; 16]), &format!("h{n}"), HostRole::Client) }
 }
 
 fn job(issuer: &str) -> Job {

@@ -22,6 +22,7 @@ impl Driver {
             Effect::Install(line) => self.spawn(line, What::Install),
             Effect::Check(line) => self.spawn(line, What::Check),
             Effect::Recover(line) => self.spawn(line, What::Recover),
+            Effect::Stop(line) => self.stop(&line),
             Effect::Drop(line) => self.give_up(line),
             Effect::Send => self.wake.notify_one(),
         }
@@ -30,15 +31,19 @@ impl Driver {
     /// The machine drops a line only before its installer was started or after it ended, so nothing is given up that must
     /// not be.
     fn give_up(&mut self, line: LineId) {
-        if let Some(running) = self.running.remove(&line) {
-            running.handle.abort();
-        }
+        self.stop(&line);
         let wanted = self
             .agent
             .lines()
             .any(|other| other.id.package == line.package && other.id != line && !other.stage.is_end());
         if !wanted {
             self.spawn(line, What::Drop);
+        }
+    }
+
+    fn stop(&mut self, line: &LineId) {
+        if let Some(running) = self.running.remove(line) {
+            running.handle.abort();
         }
     }
 
@@ -67,6 +72,7 @@ impl Driver {
             line: id.clone(),
             keys: keys.map_err(|error| error.to_string()),
             label,
+            job: known.job.clone(),
             attempt: line.attempt,
             starts: line.starts,
             hint: self.hints.get(&id.package).cloned(),

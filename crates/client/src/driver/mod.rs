@@ -1,6 +1,7 @@
 //! The one task that owns the machine: an input, its writes in one transaction, then its effects.
 
 mod effects;
+mod facts;
 mod orders;
 mod status;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Write};
+use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::outbox::Hop;
@@ -62,6 +64,8 @@ pub(crate) enum Event {
         /// Noted.
         done: oneshot::Sender<()>,
     },
+    /// What the host says of itself now.
+    Facts(Facts),
     /// What a user asks.
     Status(oneshot::Sender<LocalStatus>),
 }
@@ -74,6 +78,10 @@ pub(crate) struct Parts {
     pub kept: Kept,
     /// Whom it trusts.
     pub judge: Judge,
+    /// Which start of the machine this is.
+    pub boot: String,
+    /// What the host says of itself.
+    pub facts: Facts,
     /// `client` or `relay`.
     pub role: &'static str,
     /// How the connection is.
@@ -95,6 +103,8 @@ pub(crate) struct Driver {
     cursor: Option<Cursor>,
     hints: HashMap<PackageId, CopyHint>,
     told: BTreeSet<(String, String)>,
+    told_facts: facts::Last,
+    first_facts: Option<Facts>,
     running: HashMap<LineId, effects::Running>,
     generation: u64,
     tasks: JoinSet<()>,
@@ -108,12 +118,15 @@ pub(crate) struct Driver {
 impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
-        let Parts { tools, kept, judge, role, contact, until, wake, events } = parts;
+        let Parts { tools, kept, mut judge, facts, boot, role, contact, until, wake, events } = parts;
         let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
             Agent::restore(tools.me, &tools.name, kept.incarnation, known, kept.base, &kept.entries);
-        agent.numbered(kept.newest_alarm);
+        let newest_facts = kept.facts.as_ref().map_or(0, |told| told.report);
+        agent.numbered(kept.newest_alarm.max(newest_facts));
+        judge.set_facts(facts.clone());
+        agent.booted(&boot);
         contact.send_modify(|contact| contact.hop = kept.hop);
         Driver {
             agent,
@@ -123,6 +136,8 @@ impl Driver {
             cursor: kept.cursor,
             hints,
             told: kept.told.into_iter().collect(),
+            told_facts: facts::Last::from(kept.facts),
+            first_facts: Some(facts),
             running: HashMap::new(),
             generation: 0,
             tasks: JoinSet::new(),
@@ -145,8 +160,15 @@ impl Driver {
     /// The database's thread is gone, which never should be.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), ClientError> {
         let now = self.tools.clock.now();
+        let revoked: Vec<String> = self.judge.revoked().map(str::to_owned).collect();
+        for issuer in revoked {
+            self.input(Input::Delegation { issuer, revoked: true }).await?;
+        }
         let step = self.agent.resume(now);
         self.apply(step, Commit::default()).await?;
+        if let Some(facts) = self.first_facts.take() {
+            self.facts(facts).await?;
+        }
         // What was reported and never sent.
         self.wake.notify_one();
         loop {
@@ -196,6 +218,7 @@ impl Driver {
                 let _ = done.send(());
                 Ok(())
             }
+            Event::Facts(facts) => self.facts(facts).await,
             Event::Status(answer) => {
                 let status = self.status().await;
                 let _ = answer.send(status);

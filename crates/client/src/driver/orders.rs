@@ -14,6 +14,7 @@ use crate::ClientError;
 use crate::clock::chance;
 use crate::judge::Refused;
 use crate::store::Commit;
+use crate::zone::ahead_secs;
 
 /// Where an order says the packages of its job are to be had. What it says of others nobody signed and nobody asks for.
 pub(super) fn hints(job: &Job, order: &JobOrder) -> Vec<(PackageId, CopyHint)> {
@@ -103,7 +104,9 @@ impl Driver {
             }
             Order::Delegation(envelope) => {
                 if let Some(name) = self.judge.delegation(&envelope)? {
-                    commit.delegations.push((name, envelope.into_vec()));
+                    let revoked = self.judge.is_revoked(&name);
+                    commit.delegations.push((name.clone(), envelope.into_vec()));
+                    self.step_into(step, Input::Delegation { issuer: name, revoked }, now);
                 }
             }
             Order::Receipts(receipts) => {
@@ -129,12 +132,17 @@ impl Driver {
     ) -> Result<(), Refused> {
         let judged = self.judge.job(order, |key| self.agent.revision(key), now)?;
         let key = judged.job.key.clone();
-        if judged.attempt.is_some() || self.agent.job(&key).is_some() {
+        if judged.attempt.is_some() || judged.unmet.is_some() || self.agent.job(&key).is_some() {
             // Also for a revision that is known: where a package is to be had may have changed.
             self.hints.extend(hints(&judged.job, order));
             commit.bodies.insert(key, body);
         }
-        self.step_into(step, Input::Order { job: judged.job, attempt: judged.attempt }, now);
+        let (job, attempt) = (judged.job, judged.attempt);
+        let input = match judged.unmet {
+            Some((attempt, why)) => Input::Unfit { job, attempt, why },
+            None => Input::Order { ahead_secs: ahead_secs(&job), job, attempt },
+        };
+        self.step_into(step, input, now);
         Ok(())
     }
 

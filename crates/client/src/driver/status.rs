@@ -60,6 +60,7 @@ impl Driver {
 
     fn reason(&self, line: &AgentLine) -> Option<String> {
         let text = match &line.stage {
+            Stage::Offered => "it is offered to the user: packhorse offers".to_owned(),
             Stage::Probing => "it is being looked at what is installed".to_owned(),
             Stage::Obtaining => format!("the package is being taken in from {}", self.tools.higher),
             Stage::Installing => "the installer runs".to_owned(),
@@ -86,7 +87,9 @@ fn state(line: &AgentLine) -> State {
     match &line.stage {
         Stage::Installing | Stage::Checking => State::Installing,
         Stage::Ended(outcome) => outcome.end,
+        Stage::Offered => State::Offered,
         _ if line.delivered => State::Delivered,
+        _ if line.choice.is_some() => State::Chosen,
         _ => State::Waiting,
     }
 }

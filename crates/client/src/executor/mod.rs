@@ -19,6 +19,7 @@ use std::sync::Arc;
 use packhorse_content::manifest::Manifest;
 use packhorse_domain::agent::{Input, LineId, Trouble};
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
+use packhorse_domain::job::Job;
 use packhorse_domain::reason::Code;
 use packhorse_wire::envelope::PublicKey;
 use packhorse_wire::messages::CopyHint;
@@ -88,6 +89,8 @@ pub(crate) struct Task {
     pub line: LineId,
     /// The package's label.
     pub label: PackageLabel,
+    /// Its job.
+    pub job: Job,
     /// The attempt.
     pub attempt: u32,
     /// Starts of the installer in it.

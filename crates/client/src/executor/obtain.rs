@@ -13,7 +13,7 @@ use packhorse_content::fetch::{self, AcceptError, FetchError, Progress, Target};
 use packhorse_content::frame::Frame;
 use packhorse_content::manifest::{Kind, Manifest};
 use packhorse_content::tree::TreeIntake;
-use packhorse_domain::agent::Trouble;
+use packhorse_domain::agent::{Ready, Trouble};
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::reason::Code;
@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use super::{Busy, Percent, Task, Tools};
 use crate::files::{Folder, split, staging_name};
 use crate::store::{Installed, note_staged};
+use crate::zone;
 use source::LinkSource;
 
 /// Failures in a row after which the line waits, with its reason, and lets others go first.
@@ -29,7 +30,7 @@ const FAILURES_MAX: u32 = 3;
 
 impl Tools {
     /// Takes it in; what is there already is not asked for again.
-    pub(super) async fn obtain(self: &Arc<Self>, task: &Task, busy: &Busy) -> Result<(), Trouble> {
+    pub(super) async fn obtain(self: &Arc<Self>, task: &Task, busy: &Busy) -> Result<Ready, Trouble> {
         let manifest = self.manifest(task, busy).await?.manifest;
         let hint = task.hint.clone().ok_or_else(|| {
             self.above(Code::Network, &"the order does not say where the package is to be had")
@@ -54,7 +55,10 @@ impl Tools {
             drop((beside, busy));
             outcome
         };
-        self.blocking(busy, finish).await.map_err(|error| self.disk(&error))
+        self.blocking(busy, finish).await.map_err(|error| self.disk(&error))?;
+        let install = manifest.install();
+        let install_at = install.install_at.and_then(|shown| zone::install_at(shown, &task.job));
+        Ok(Ready { timing: install.timing, install_at })
     }
 
     fn open_staged(&self, manifest: &Arc<Manifest>) -> io::Result<Staged> {

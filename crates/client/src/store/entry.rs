@@ -1,6 +1,6 @@
 //! How an entry of the journal lies on disk: CBOR with named fields, in the words of the wire.
 
-use packhorse_domain::agent::{Entry, Kind, LineId};
+use packhorse_domain::agent::{Choice, Entry, Kind, LineId};
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Id32;
 use packhorse_wire::envelope::{CborError, from_cbor_limited, to_cbor};
@@ -26,10 +26,26 @@ struct EntryDoc {
 #[serde(rename_all = "snake_case")]
 enum KindDoc {
     Waits(ReasonMsg),
+    /// Written by the version before.
     Delivered,
+    DeliveredIn {
+        boot: Option<String>,
+    },
+    Offered,
+    Chosen {
+        by: String,
+        at: Option<i64>,
+    },
+    Postponed {
+        by: String,
+        until: i64,
+    },
     Intent,
     NotStarted,
-    Exited { ok: bool, code: Option<i32> },
+    Exited {
+        ok: bool,
+        code: Option<i32>,
+    },
     Interrupted,
     Ended(OutcomeMsg),
 }
@@ -50,7 +66,10 @@ pub(super) fn encode(entry: &Entry) -> Result<Vec<u8>, CborError> {
 fn kind_doc(kind: &Kind) -> KindDoc {
     match kind {
         Kind::Waits(reason) => KindDoc::Waits(reason.into()),
-        Kind::Delivered => KindDoc::Delivered,
+        Kind::Delivered { boot } => KindDoc::DeliveredIn { boot: boot.clone() },
+        Kind::Offered => KindDoc::Offered,
+        Kind::Chosen(choice) => KindDoc::Chosen { by: choice.by.clone(), at: choice.at.map(|at| at.0) },
+        Kind::Postponed { by, until } => KindDoc::Postponed { by: by.clone(), until: until.0 },
         Kind::Intent => KindDoc::Intent,
         Kind::NotStarted => KindDoc::NotStarted,
         Kind::Exited { ok, code } => KindDoc::Exited { ok: *ok, code: *code },
@@ -70,7 +89,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
         attempt: doc.attempt,
         kind: match doc.kind {
             KindDoc::Waits(reason) => Kind::Waits(reason.to_reason().ok_or_else(|| unknown("reason"))?),
-            KindDoc::Delivered => Kind::Delivered,
+            KindDoc::Delivered => Kind::Delivered { boot: None },
+            KindDoc::DeliveredIn { boot } => Kind::Delivered { boot },
+            KindDoc::Offered => Kind::Offered,
+            KindDoc::Chosen { by, at } => Kind::Chosen(Choice { by, at: at.map(Time) }),
+            KindDoc::Postponed { by, until } => Kind::Postponed { by, until: Time(until) },
             KindDoc::Intent => Kind::Intent,
             KindDoc::NotStarted => Kind::NotStarted,
             KindDoc::Exited { ok, code } => Kind::Exited { ok, code },

@@ -5,14 +5,18 @@ use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::Incarnation;
 use packhorse_domain::job::Job;
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{CborError, Envelope, from_cbor_limited};
 use packhorse_wire::messages::{JobOrder, RESPONSE_BYTES_MAX};
 use packhorse_wire::signed::JobDoc;
 use packhorse_wire::trust::Limits;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use super::Told;
 use super::entry::{decode, unreadable};
+use super::outbox::facts;
 use super::schema::{get, get_blob, put};
+use crate::zone::ahead_secs;
 
 /// A job as it was kept: what it asks, and the order it came in.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ pub(crate) struct Kept {
     pub told: Vec<(String, String)>,
     /// The newest alarm's number.
     pub newest_alarm: u64,
+    /// What was told last of the host.
+    pub facts: Option<Told>,
 }
 
 impl Kept {
@@ -72,10 +78,23 @@ impl Kept {
             newest_alarm: tx
                 .query_row("SELECT coalesce(max(report), 0) FROM alarms", [], |row| row.get::<_, i64>(0))?
                 .unsigned_abs(),
+            facts: facts_told(&tx)?,
         };
         tx.commit()?;
         Ok(kept)
     }
+}
+
+fn facts_told(connection: &Connection) -> rusqlite::Result<Option<Told>> {
+    let sql = "SELECT report, at, body FROM facts ORDER BY report DESC LIMIT 1";
+    let told = connection.query_row(sql, [], |row| {
+        Ok(Told {
+            report: row.get::<_, i64>(0)?.unsigned_abs(),
+            at: Time(row.get(1)?),
+            facts: facts(&row.get::<_, String>(2)?),
+        })
+    });
+    told.optional()
 }
 
 fn column<T>(
@@ -93,7 +112,8 @@ fn jobs(connection: &Connection) -> rusqlite::Result<Vec<KeptJob>> {
         .map(|(attempt, body)| {
             let order: JobOrder = from_cbor_limited(&body, RESPONSE_BYTES_MAX).map_err(unreadable)?;
             let job = job_of(&order).map_err(unreadable)?;
-            Ok(KeptJob { known: KnownJob { job, attempt }, order })
+            let ahead_secs = ahead_secs(&job);
+            Ok(KeptJob { known: KnownJob { job, attempt, ahead_secs }, order })
         })
         .collect()
 }

@@ -13,7 +13,7 @@ mod write;
 pub(crate) use kept::{Kept, job_of};
 pub(crate) use outbox::{Batch, Reporter};
 pub(crate) use packages::{Installed, Switching, forget_staged, note_staged, staged};
-pub(crate) use write::{Alarm, Commit};
+pub(crate) use write::{Alarm, Commit, Told};
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;

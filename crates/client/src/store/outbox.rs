@@ -1,6 +1,7 @@
 //! The outbox: a view of the journal and the alarms.
 
 use packhorse_domain::agent::Entry;
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::report::{Body, LineReport, Report};
 use packhorse_domain::time::Time;
@@ -46,6 +47,7 @@ impl Batch {
         let mut statement = tx.prepare_cached(
             "SELECT report, entry, NULL, NULL, NULL FROM journal WHERE report > ?1
              UNION ALL SELECT report, NULL, at, code, text FROM alarms WHERE report > ?1
+             UNION ALL SELECT report, NULL, at, NULL, body FROM facts WHERE report > ?1
              ORDER BY report LIMIT ?2",
         )?;
         let rows = statement.query_map(params![after as i64, limit as i64 + 1], body)?;
@@ -77,8 +79,25 @@ fn body(row: &Row<'_>) -> rusqlite::Result<(u64, Time, Body)> {
             })?;
             Ok((no, entry.at, Body::Line(said)))
         }
-        None => Ok((no, Time(row.get(2)?), Body::Alarm { code: row.get(3)?, text: row.get(4)? })),
+        None => {
+            let (at, code, text) = (Time(row.get(2)?), row.get::<_, Option<String>>(3)?, row.get(4)?);
+            let body = match code {
+                Some(code) => Body::Alarm { code, text },
+                None => Body::Facts(facts(&text)),
+            };
+            Ok((no, at, body))
+        }
     }
+}
+
+/// What was told. (A fact that this program would not tell any more is left out.)
+pub(super) fn facts(body: &str) -> Facts {
+    let mut facts = Facts::default();
+    let said: Vec<(String, String)> = serde_json::from_str(body).unwrap_or_default();
+    for (name, value) in said {
+        let _ = facts.set(&name, &value);
+    }
+    facts
 }
 
 fn line(entry: &Entry) -> Option<LineReport> {

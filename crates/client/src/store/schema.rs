@@ -57,6 +57,16 @@ const V1: &str = "
     CREATE TABLE staged (package BLOB NOT NULL, beside TEXT NOT NULL, PRIMARY KEY (package, beside)) STRICT;
 ";
 
+/// What the host said of itself. A table more does not trouble the version before, so it is none of the versions above.
+const FACTS: &str = "
+    CREATE TABLE IF NOT EXISTS facts (
+        report INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+        -- A JSON list of name and value.
+        body TEXT NOT NULL,
+        receipted INTEGER
+    ) STRICT;
+";
+
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), ClientError> {
     let bad = |error| ClientError::Database { path: path.to_owned(), error };
     let found = open(connection).map_err(bad)?;
@@ -80,6 +90,7 @@ fn open(connection: &mut Connection) -> rusqlite::Result<i64> {
         put(&tx, "incarnation", &Incarnation(chance()).0.to_string())?;
         put(&tx, "base", "0")?;
     }
+    tx.execute_batch(FACTS)?;
     let found = get(&tx, "schema")?.and_then(|text| text.parse().ok()).unwrap_or(i64::MAX);
     tx.commit()?;
     Ok(found)

@@ -1,4 +1,5 @@
 use packhorse_domain::agent::{Entry, Kind, LineId, Write};
+use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::State;
@@ -19,7 +20,7 @@ fn kinds() -> Vec<Entry> {
     let reason = Reason::new(Code::Network, "osaka", Time(1), NextTry::At(Time(2)), "line", "refused");
     vec![
         entry(Some(1), Kind::Waits(reason)),
-        entry(Some(2), Kind::Delivered),
+        entry(Some(2), Kind::Delivered { boot: Some("b".into()) }),
         entry(Some(3), Kind::Intent),
         entry(None, Kind::NotStarted),
         entry(None, Kind::Exited { ok: false, code: Some(3) }),
@@ -87,4 +88,30 @@ fn a_database_of_a_later_version_is_left_alone() {
     drop(db);
     let Err(error) = Db::open(folder.path()) else { panic!("opened") };
     assert!(error.to_string().contains("later version"), "{error}");
+}
+
+#[test]
+fn what_was_told_of_the_host_is_kept_until_something_newer_is_durable_above() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(folder.path()).unwrap();
+    let told = |report, os: &str| Told {
+        report,
+        at: Time(report as i64),
+        facts: Facts::new([("os".to_owned(), os.to_owned())]).unwrap(),
+    };
+    let store = |commit: Commit| db.run_blocking(move |connection| commit.store(connection)).unwrap();
+    for told in [told(1, "linux"), told(2, "bsd")] {
+        store(Commit { facts: Some(told), ..Commit::default() });
+    }
+    let reporter = Reporter { me: HostId([1; 16]), incarnation: Incarnation(3) };
+    let sent = || {
+        let batch = db.run_blocking(move |connection| Batch::read(connection, reporter, 0, 9)).unwrap();
+        batch.reports.into_iter().map(|(no, report)| (no, report.body)).collect::<Vec<_>>()
+    };
+    let body = |os: &str| BodyMsg::Facts(vec![("os".into(), os.into())]);
+    assert_eq!(sent(), [(1, body("linux")), (2, body("bsd"))]);
+    store(Commit { writes: vec![Write::Base(2)], ..Commit::default() });
+    // The newest stays for whoever has lost it.
+    assert_eq!(sent(), [(2, body("bsd"))]);
+    assert_eq!(db.run_blocking(Kept::load).unwrap().facts, Some(told(2, "bsd")));
 }

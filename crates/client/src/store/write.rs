@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use packhorse_domain::agent::{Entry, Write};
+use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::JobKey;
 use packhorse_domain::outbox::Hop;
@@ -31,6 +32,17 @@ pub(crate) struct Alarm {
     pub text: String,
 }
 
+/// What the host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Its number among the reports.
+    pub report: u64,
+    /// When.
+    pub at: Time,
+    /// All of it.
+    pub facts: Facts,
+}
+
 /// Everything of one step. Stored whole or not at all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Commit {
@@ -52,6 +64,8 @@ pub(crate) struct Commit {
     pub delegations: Vec<(String, Vec<u8>)>,
     /// What was refused.
     pub alarms: Vec<Alarm>,
+    /// What the host says of itself, when that is news.
+    pub facts: Option<Told>,
 }
 
 impl Commit {
@@ -65,6 +79,7 @@ impl Commit {
             && self.place.is_none()
             && self.delegations.is_empty()
             && self.alarms.is_empty()
+            && self.facts.is_none()
     }
 
     /// Stores it.
@@ -129,8 +144,20 @@ impl Commit {
                 params![alarm.report as i64, alarm.at.0, alarm.code, alarm.what, alarm.text],
             )?;
         }
+        if let Some(told) = &self.facts {
+            let body: Vec<(&str, &str)> = told.facts.iter().collect();
+            let body = serde_json::to_string(&body).map_err(other)?;
+            tx.execute(
+                "INSERT INTO facts (report, at, body) VALUES (?1, ?2, ?3)",
+                params![told.report as i64, told.at.0, body],
+            )?;
+        }
         Ok(())
     }
+}
+
+fn other(error: serde_json::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
 fn append(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
@@ -151,12 +178,17 @@ fn append(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
 
 fn receipted(tx: &Transaction<'_>, upto: u64, at: Time) -> rusqlite::Result<()> {
     put(tx, "base", &upto.to_string())?;
-    for table in ["journal", "alarms"] {
+    for table in ["journal", "alarms", "facts"] {
         tx.execute(
             &format!("UPDATE {table} SET receipted = ?2 WHERE report <= ?1 AND receipted IS NULL"),
             params![upto as i64, at.0],
         )?;
     }
+    // Only the newest says something: it is sent again to whoever has lost it.
+    tx.execute(
+        "DELETE FROM facts WHERE receipted IS NOT NULL AND report < (SELECT MAX(report) FROM facts)",
+        [],
+    )?;
     Ok(())
 }
 

@@ -15,11 +15,9 @@ use crate::{IdentitySource, RunOptions, run};
 async fn a_relays_own_agent_asks_the_relay_itself() {
     let mut system = System::start().await;
     let place = Place {
-        host: system.me,
-        name: "namba".into(),
-        role: HostRole::Relay,
         route: vec![system.relay, system.me],
         revision: 1,
+        ..Place::new(system.me, "namba", HostRole::Relay)
     };
     let place = sign(PLACE_TYPE, &PlaceDoc::from(&place), &[&system.jobs]);
     let (ca, me, trust) = (std::sync::Arc::clone(&system.ca), system.me, system.next_trust(|_| {}));

@@ -109,8 +109,7 @@ impl System {
     }
 
     pub fn place(&self, host: HostId, revision: u64) -> Vec<u8> {
-        let place =
-            Place { host, name: "pc1".into(), role: HostRole::Client, route: vec![self.relay], revision };
+        let place = Place { route: vec![self.relay], revision, ..Place::new(host, "pc1", HostRole::Client) };
         sign(PLACE_TYPE, &PlaceDoc::from(&place), &[&self.jobs])
     }
 

@@ -1,6 +1,7 @@
 //! The manifest as bytes: a CBOR map with named fields, and the one way from there to a checked [`Manifest`].
 
 use bytes::Bytes;
+use packhorse_domain::agent::Timing;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::version::{self, VersionOrder};
 use packhorse_wire::envelope::from_cbor_limited;
@@ -8,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CHUNK_RECORD_BYTES, Chunk, Deb, Entry, EntryKind, FORMAT, Install, Keep, Kind, Manifest, ManifestError,
-    check_entries, check_line, check_name, field,
+    PLAIN_FORMAT, check_entries, check_line, check_name, field,
 };
 use crate::limits;
 use crate::path::{self, RelPath};
+use crate::timing;
 
 /// How files were cut. Written down so that a later program cuts the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +74,10 @@ pub struct InstallDoc {
     pub to: Option<String>,
     pub timeout_secs: u32,
     pub retry: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install_at: Option<String>,
 }
 
 /// `check` as written.
@@ -145,7 +151,7 @@ struct FormatOnly {
 
 pub(super) fn parse(payload: &[u8]) -> Result<Manifest, ManifestError> {
     let FormatOnly { format } = from_cbor_limited(payload, limits::MANIFEST_BYTES)?;
-    if format != FORMAT {
+    if !(PLAIN_FORMAT..=FORMAT).contains(&format) {
         return Err(ManifestError::Format(format));
     }
     let doc: ManifestDoc = from_cbor_limited(payload, limits::MANIFEST_BYTES)?;
@@ -154,6 +160,7 @@ pub(super) fn parse(payload: &[u8]) -> Result<Manifest, ManifestError> {
 }
 
 fn check(id: PackageId, doc: ManifestDoc) -> Result<Manifest, ManifestError> {
+    let format = doc.format;
     check_name(&doc.name).map_err(|problem| field("name", problem))?;
     check_line(&doc.summary, limits::SUMMARY_BYTES).map_err(|problem| field("summary", problem))?;
     let kind = kind_from(&doc.kind)?;
@@ -181,6 +188,10 @@ fn check(id: PackageId, doc: ManifestDoc) -> Result<Manifest, ManifestError> {
         unique_bytes: chunks.unique_bytes,
     };
     check_kind(&manifest)?;
+    // One package, one way to write it.
+    if format != manifest.install.format() {
+        return Err(field("format", format!("is {format}, which does not fit what it says")));
+    }
     Ok(manifest)
 }
 
@@ -250,7 +261,11 @@ fn install_from(doc: InstallDoc, kind: Kind) -> Result<Install, ManifestError> {
         (None, Kind::Files) => return Err(field("install.to", "is missing; kind files needs it")),
         (Some(_), Kind::Deb) => return Err(field("install.to", "is only for kind files")),
     }
-    Ok(Install { to: doc.to, timeout_secs: doc.timeout_secs, retry: doc.retry })
+    let wrong = |problem| field("install", problem);
+    let timing = doc.timing.as_deref().map_or(Ok(Timing::Now), timing::parse).map_err(wrong)?;
+    let install_at = doc.install_at.as_deref().map(timing::parse_install_at).transpose().map_err(wrong)?;
+    timing::check_together(timing, install_at).map_err(wrong)?;
+    Ok(Install { to: doc.to, timeout_secs: doc.timeout_secs, retry: doc.retry, timing, install_at })
 }
 
 fn check_file_from(doc: CheckDoc) -> Result<Option<String>, ManifestError> {

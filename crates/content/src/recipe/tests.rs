@@ -25,7 +25,13 @@ fn what_may_be_left_out_has_defaults() {
             summary: String::new(),
             kind: Kind::Files,
             keep: Keep::Days(90),
-            install: Install { to: Some("/opt/editor".into()), timeout_secs: 1800, retry: 0 },
+            install: Install {
+                to: Some("/opt/editor".into()),
+                timeout_secs: 1800,
+                retry: 0,
+                timing: Timing::Now,
+                install_at: None,
+            },
             check_file: None,
         }
     );
@@ -40,18 +46,24 @@ version = "1:2.1~rc1"
 version_order = "deb"
 summary = "Text editor for the office"
 kind = "files"
-keep = "2026-12-03"
+keep = "2126-12-03"
 [install]
 to = "/opt/editor"
 timeout = "2h"
 retry = 3
+install_at = "2026-12-01 07:00"
 [check]
 file = "/opt/editor/bin/editor"
 "#,
     )
     .unwrap();
     assert_eq!((recipe.install.timeout_secs, recipe.install.retry), (7200, 3));
-    assert_eq!(recipe.keep.to_string(), "2026-12-03");
+    assert_eq!(
+        recipe.install.install_at.map(crate::timing::install_at_text).as_deref(),
+        Some("2026-12-01 07:00")
+    );
+    assert_eq!(check(&with(8, "timing = \"stop\"")).unwrap().install.timing, Timing::Stop);
+    assert_eq!(recipe.keep.to_string(), "2126-12-03");
     assert_eq!(recipe.check_file.as_deref(), Some("/opt/editor/bin/editor"));
 }
 
@@ -88,6 +100,7 @@ fn refusals_say_where_and_what() {
         (5, "keep = \"99999d\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"2026-13-40\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"forever\"", "packhorse.toml:5: `package.keep`"),
+        (5, "keep = \"2026-01-31\"", "packhorse.toml:5: `package.keep`: keep \"2026-01-31\" is in the past"),
         (7, "to = \"opt/editor\"", "packhorse.toml:7: `install.to`"),
         (7, "to = \"/opt/../etc\"", "packhorse.toml:7: `install.to`"),
         (7, "to = \"/\"", "packhorse.toml:7: `install.to`"),
@@ -97,6 +110,17 @@ fn refusals_say_where_and_what() {
         (8, "timeout = \"é\"", "packhorse.toml:8: `install.timeout`"),
         (8, "timeout = 30", "packhorse.toml:8: `install.timeout` must be a text"),
         (8, "retry = 1000", "packhorse.toml:8: `install.retry` must be a whole number from 0 to 100"),
+        (8, "timing = \"later\"", "packhorse.toml:8: `install.timing`: timing \"later\" is not known"),
+        (
+            8,
+            "install_at = \"07:00\"",
+            "packhorse.toml:8: `install.install_at`: install_at \"07:00\" is not a time",
+        ),
+        (
+            8,
+            "timing = \"start\"\ninstall_at = \"2026-12-01 07:00\"",
+            "packhorse.toml:9: timing \"start\" and install_at exclude each other",
+        ),
         (8, "retry = -1", "packhorse.toml:8: `install.retry`"),
         (8, "restart = \"ask\"", "packhorse.toml:8: `install.restart` is not supported yet"),
         (8, "before = \"hooks/x.sh\"", "packhorse.toml:8: `install.before` is not supported yet"),

@@ -36,7 +36,12 @@ type Change = fn(&mut Value);
 #[test]
 fn each_lie_is_refused() {
     let table: &[(&str, Change)] = &[
-        ("format 2", |m| *field(m, "format") = 2.into()),
+        ("format 3", |m| *field(m, "format") = 3.into()),
+        ("`format`: is 2", |m| *field(m, "format") = 2.into()),
+        ("`format`: is 1", |m| {
+            field(m, "install").as_map_mut().unwrap().push(("timing".into(), "stop".into()));
+        }),
+        ("timing", |m| field(m, "install").as_map_mut().unwrap().push(("timing".into(), "x".into()))),
         ("unknown field", |m| m.as_map_mut().unwrap().push(("extra".into(), 1.into()))),
         ("missing field", |m| drop(m.as_map_mut().unwrap().remove(2))),
         ("no package name", |m| *field(m, "name") = "../../etc".into()),

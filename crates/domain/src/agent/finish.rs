@@ -1,11 +1,13 @@
 //! The common end of every step: what is over is ended and forgotten, and the next line is begun.
 
+use super::hold::starts;
 use super::{
     Agent, AgentLine, Effect, Entry, Kind, LineId, PAUSE_SECS, PAUSE_SECS_MAX, Stage, Step, Trouble, Write,
     forgotten_at,
 };
 use crate::ids::JobKey;
 use crate::instruction::State;
+use crate::job::JobType;
 use crate::reason::{Code, NextTry, Reason};
 use crate::report::{FailClass, Outcome};
 use crate::time::{Time, pause_micros};
@@ -15,8 +17,11 @@ impl Agent {
         self.cancel(now);
         self.supersede(now);
         self.miss(now);
+        self.require(now);
         self.forget(now);
+        self.hold(now);
         self.start_next(now);
+        self.now = now;
         if self.step.writes.iter().any(|write| matches!(write, Write::Journal(Entry { report: Some(_), .. })))
         {
             self.step.effects.push(Effect::Send);
@@ -34,6 +39,13 @@ impl Agent {
                 .get(&id)
                 .and_then(|line| line.reason.as_ref())
                 .map(|reason| reason.detail().to_owned());
+            let offer = self.jobs.get(&id.job).is_some_and(|known| known.job.job_type == JobType::Offer);
+            let unchosen = self.lines.get(&id).is_some_and(|line| line.choice.is_none());
+            if offer && unchosen {
+                let text = "nobody chose it before it ended";
+                self.end(&id, Outcome::with(State::OfferEnded, "", text), now);
+                continue;
+            }
             let text = last.unwrap_or_else(|| "its end came before it began".to_owned());
             self.end(&id, Outcome::with(State::Missed, "", &text), now);
         }
@@ -62,9 +74,10 @@ impl Agent {
         let mut ready: Vec<(Time, LineId)> = Vec::new();
         for line in self.lines.values().filter(|line| line.stage == Stage::Waiting && line.next_try <= now) {
             if let Some(known) = self.jobs.get(&line.id.job)
-                && known.job.starts() <= now
+                && starts(known) <= now
+                && (self.may_work(line, now) || !line.is_unbegun())
             {
-                ready.push((known.job.starts(), line.id.clone()));
+                ready.push((starts(known), line.id.clone()));
             }
         }
         ready.sort();
@@ -88,6 +101,10 @@ impl Agent {
     /// What the packages before it in its job say: they come in order, and one that did not install holds the rest up.
     pub(super) fn before(&self, id: &LineId) -> Before {
         let mut verdict = Before::Clear;
+        // Offers are chosen one by one.
+        if self.jobs.get(&id.job).is_some_and(|known| known.job.job_type == JobType::Offer) {
+            return verdict;
+        }
         for line in self.lines.values().filter(|line| line.id.job == id.job && line.id.place < id.place) {
             match &line.stage {
                 Stage::Ended(outcome) if outcome.end.ended_well() => {}
@@ -108,6 +125,8 @@ impl Agent {
         let Some(line) = self.lines.get_mut(id) else {
             return;
         };
+        // Whoever stops the system does not wait for what has trouble: it is held for the next stop.
+        line.released = false;
         let pause = pause_micros(line.failures, PAUSE_SECS, PAUSE_SECS_MAX, chance);
         line.failures += 1;
         line.stage = Stage::Waiting;
@@ -131,6 +150,8 @@ impl Agent {
             self.step.effects.push(Effect::Drop(id.clone()));
         }
         line.reason = None;
+        let by = outcome.by.or_else(|| line.choice.take().map(|choice| choice.by));
+        let outcome = Outcome { by, ..outcome };
         line.stage = Stage::Ended(outcome.clone());
         self.journal(id, Kind::Ended(outcome), now);
         let waiting = self.jobs.get(&id.job).and_then(|known| known.attempt);

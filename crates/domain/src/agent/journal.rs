@@ -1,6 +1,6 @@
 //! The client's journal: what is durable of each line. Its outbox is a view of it.
 
-use super::LineId;
+use super::{Choice, LineId};
 use crate::reason::Reason;
 use crate::report::{LineEvent, Outcome};
 use crate::time::Time;
@@ -10,8 +10,22 @@ use crate::time::Time;
 pub enum Kind {
     /// It waits, for this reason. A report.
     Waits(Reason),
+    /// The offer is shown to its user; or a choice was taken back. A report.
+    Offered,
+    /// It was chosen. A report.
+    Chosen(Choice),
+    /// It was put off. Why it waits follows as an entry of its own.
+    Postponed {
+        /// By whom.
+        by: String,
+        /// To when.
+        until: Time,
+    },
     /// The package is there, whole and verified. A report.
-    Delivered,
+    Delivered {
+        /// Which start of the machine that was in; `None` in journals of an earlier version.
+        boot: Option<String>,
+    },
     /// The installer is about to be started. A report.
     Intent,
     /// The installer was not started after all; nothing was changed.
@@ -34,10 +48,12 @@ impl Kind {
     pub fn event(&self) -> Option<LineEvent> {
         match self {
             Kind::Waits(reason) => Some(LineEvent::Waits(reason.clone())),
-            Kind::Delivered => Some(LineEvent::Delivered),
+            Kind::Offered => Some(LineEvent::Offered),
+            Kind::Chosen(choice) => Some(LineEvent::Chosen { by: choice.by.clone(), at: choice.at }),
+            Kind::Delivered { .. } => Some(LineEvent::Delivered),
             Kind::Intent => Some(LineEvent::Begun),
             Kind::Ended(outcome) => Some(LineEvent::Ended(outcome.clone())),
-            Kind::NotStarted | Kind::Exited { .. } | Kind::Interrupted => None,
+            Kind::Postponed { .. } | Kind::NotStarted | Kind::Exited { .. } | Kind::Interrupted => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One line at its host.
 
-use super::{Entry, Kind};
+use super::{Choice, Entry, Kind, Ready};
 use crate::ids::{JobKey, PackageId};
-use crate::reason::Reason;
+use crate::reason::{Code, Reason};
 use crate::report::Outcome;
 use crate::time::Time;
 
@@ -22,6 +22,8 @@ pub struct LineId {
 pub enum Stage {
     /// For its time, its turn or another try.
     Waiting,
+    /// It is offered to the user, who has not chosen.
+    Offered,
     /// It is being looked at what is installed.
     Probing,
     /// The package is being taken in.
@@ -47,7 +49,7 @@ impl Stage {
 
     /// Whether it is being worked on.
     pub fn is_active(&self) -> bool {
-        !matches!(self, Stage::Waiting | Stage::Ended(_))
+        !matches!(self, Stage::Waiting | Stage::Offered | Stage::Ended(_))
     }
 }
 
@@ -60,8 +62,22 @@ pub struct AgentLine {
     pub attempt: u32,
     /// Where it stands.
     pub stage: Stage,
+    /// Whether the user was shown it in this attempt.
+    pub offered: bool,
+    /// The user's choice.
+    pub choice: Option<Choice>,
+    /// How often the user put it off.
+    pub postponed: u32,
+    /// To when.
+    pub postponed_until: Option<Time>,
     /// Whether the package was reported as delivered in this attempt.
     pub delivered: bool,
+    /// In which start of the machine that was.
+    pub delivered_in: Option<String>,
+    /// When the package says it is to be installed.
+    pub ready: Ready,
+    /// The system stops: what is held for that begins.
+    pub released: bool,
     /// Starts of the installer in this attempt.
     pub starts: u32,
     /// Starts that nobody saw end.
@@ -85,7 +101,14 @@ impl AgentLine {
             id,
             attempt,
             stage: Stage::Waiting,
+            offered: false,
+            choice: None,
+            postponed: 0,
+            postponed_until: None,
             delivered: false,
+            delivered_in: None,
+            ready: Ready::default(),
+            released: false,
             starts: 0,
             interrupted: 0,
             failures: 0,
@@ -99,6 +122,20 @@ impl AgentLine {
     /// Whether it is open and INTENT is not durable in this attempt, so that cancel and limits still win.
     pub fn is_unbegun(&self) -> bool {
         !self.stage.is_end() && !self.stage.has_begun() && self.starts == 0
+    }
+
+    /// Whether a user may still choose it: offered, or rejected. (Before that it is judged whether it fits the host.)
+    pub fn may_be_chosen(&self) -> bool {
+        match &self.stage {
+            Stage::Offered => true,
+            Stage::Ended(outcome) => outcome.end.may_come_back(),
+            _ => false,
+        }
+    }
+
+    /// Whether what was said last of why it waits has this code.
+    pub fn waits_with(&self, code: Code) -> bool {
+        self.reason.as_ref().is_some_and(|reason| reason.code() == code)
     }
 
     /// A later attempt: taken up at once if this one is over or has not begun, else when it is over.
@@ -118,10 +155,28 @@ impl AgentLine {
         }
         match &entry.kind {
             Kind::Waits(reason) => {
-                self.stage = Stage::Waiting;
+                if self.stage != Stage::Offered {
+                    self.stage = Stage::Waiting;
+                }
                 self.reason = Some(reason.clone());
             }
-            Kind::Delivered => self.delivered = true,
+            Kind::Offered => {
+                (self.stage, self.choice, self.reason) = (Stage::Offered, None, None);
+                (self.offered, self.delivered) = (true, false);
+            }
+            Kind::Chosen(choice) => {
+                (self.stage, self.offered, self.reason) = (Stage::Waiting, true, None);
+                self.next_try = choice.at.unwrap_or(entry.at);
+                self.choice = Some(choice.clone());
+            }
+            Kind::Postponed { until, .. } => {
+                self.postponed += 1;
+                self.postponed_until = Some(*until);
+            }
+            Kind::Delivered { boot } => {
+                self.delivered = true;
+                self.delivered_in.clone_from(boot);
+            }
             Kind::Intent => {
                 self.stage = Stage::Installing;
                 self.starts += 1;
@@ -145,6 +200,6 @@ impl AgentLine {
     }
 
     fn fresh(&self) -> bool {
-        self.starts == 0 && !self.delivered && self.stage == Stage::Waiting
+        self.starts == 0 && !self.delivered && !self.offered && self.stage == Stage::Waiting
     }
 }

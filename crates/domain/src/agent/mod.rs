@@ -8,21 +8,29 @@
 //! One line at a time is worked on, in the order of (start, job, place in the job); one that has to wait for the network or
 //! a lock lets the next go first.
 
+mod choice;
 mod finish;
+mod hold;
 mod journal;
 mod line;
 mod orders;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_choice;
+#[cfg(test)]
+mod tests_hold;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use choice::{Choice, Denied, LAST_CALL_SECS, POSTPONE_SECS, REQUIRED, Wish};
+pub use hold::{Ready, Timing};
 pub use journal::{Entry, Kind};
 pub use line::{AgentLine, LineId, Stage};
 
 use crate::ids::{HostId, Incarnation, JobKey};
-use crate::job::Job;
+use crate::job::{Intent, Job};
 use crate::reason::Code;
 use crate::report::{Body, FailClass, LineReport, Receipt, Report};
 use crate::time::Time;
@@ -98,13 +106,35 @@ pub enum Input {
         job: Job,
         /// The attempt.
         attempt: Option<u32>,
+        /// How far this host's clocks are ahead of UTC at the job's time, in seconds.
+        ahead_secs: i64,
+    },
+    /// What a user of the host decided.
+    Wish {
+        /// Which line.
+        line: LineId,
+        /// The user's name.
+        by: String,
+        /// What. One that [`Agent::may`] denies changes nothing.
+        wish: Wish,
+    },
+    /// The system is about to stop.
+    Stopping,
+    /// A verified job that was handed to this host by what it said of itself before, and whose conditions do not hold here.
+    Unfit {
+        /// The job.
+        job: Job,
+        /// The attempt it was handed over for.
+        attempt: u32,
+        /// What was found.
+        why: String,
     },
     /// Time went by.
     Tick,
     /// The probe is done.
     Probed(LineId, Result<Found, Trouble>),
-    /// The package is there, whole and verified; or not.
-    Obtained(LineId, Result<(), Trouble>),
+    /// The package is there, whole and verified, and says when it is to be installed; or not.
+    Obtained(LineId, Result<Ready, Trouble>),
     /// The installer could not be started for now (a lock, a full disk): nothing was changed.
     NotStarted(LineId, Trouble),
     /// The installer ended.
@@ -118,6 +148,13 @@ pub enum Input {
     Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
+    /// What was delegated to a relay that issues jobs was withdrawn, or granted (again). After a restart it is told again.
+    Delegation {
+        /// The issuer.
+        issuer: String,
+        /// Withdrawn.
+        revoked: bool,
+    },
 }
 
 /// What the executor does after the writes are durable.
@@ -127,6 +164,8 @@ pub enum Effect {
     Probe(LineId),
     /// Take the package in; answer with [`Input::Obtained`].
     Obtain(LineId),
+    /// Stop working on it; what was staged stays.
+    Stop(LineId),
     /// Stop taking it in, and forget what was staged.
     Drop(LineId),
     /// Start the installer, which may run once for this effect; answer with [`Input::Exited`] or [`Input::NotStarted`].
@@ -168,6 +207,8 @@ pub struct KnownJob {
     pub job: Job,
     /// The attempt this host is in.
     pub attempt: Option<u32>,
+    /// How far this host's clocks are ahead of UTC at the job's time, in seconds. Not durable: found anew at each start.
+    pub ahead_secs: i64,
 }
 
 /// The machine.
@@ -178,8 +219,14 @@ pub struct Agent {
     incarnation: Incarnation,
     jobs: BTreeMap<JobKey, KnownJob>,
     lines: BTreeMap<LineId, AgentLine>,
+    /// Issuers whose delegation was withdrawn.
+    revoked: BTreeSet<String>,
     reported: u64,
     base: u64,
+    /// Which start of the machine this is.
+    boot: String,
+    /// When the last step was.
+    now: Time,
     step: Step,
 }
 
@@ -192,8 +239,11 @@ impl Agent {
             incarnation,
             jobs: BTreeMap::new(),
             lines: BTreeMap::new(),
+            revoked: BTreeSet::new(),
             reported: 0,
             base: 0,
+            boot: String::new(),
+            now: Time(0),
             step: Step::default(),
         }
     }
@@ -231,6 +281,12 @@ impl Agent {
         agent
     }
 
+    /// Tells the machine which start of the host this is: what is to be installed at a system start waits for another one
+    /// than that in which it was delivered. Before [`Agent::resume`].
+    pub fn booted(&mut self, boot: &str) {
+        boot.clone_into(&mut self.boot);
+    }
+
     /// The first step after a start.
     pub fn resume(&mut self, now: Time) -> Step {
         let begun: Vec<LineId> = self.ids(|line| matches!(line.stage, Stage::Installing));
@@ -247,7 +303,10 @@ impl Agent {
     /// Takes in what happened. `chance` is any number, for pauses.
     pub fn step(&mut self, input: Input, now: Time, chance: u64) -> Step {
         match input {
-            Input::Order { job, attempt } => self.order(job, attempt, now),
+            Input::Order { job, attempt, ahead_secs } => self.order(job, attempt, ahead_secs, now),
+            Input::Wish { line, by, wish } => self.wish(&line, &by, wish, now),
+            Input::Stopping => self.stopping(now),
+            Input::Unfit { job, attempt, why } => self.unfit(job, attempt, &why, now),
             Input::Tick => {}
             Input::Probed(id, found) => self.probed(&id, found, now, chance),
             Input::Obtained(id, result) => self.obtained(&id, result, now, chance),
@@ -257,6 +316,8 @@ impl Agent {
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
             Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
+            Input::Delegation { issuer, revoked: true } => drop(self.revoked.insert(issuer)),
+            Input::Delegation { issuer, revoked: false } => drop(self.revoked.remove(&issuer)),
         }
         self.finish(now)
     }
@@ -266,13 +327,18 @@ impl Agent {
     pub fn wakes_at(&self) -> Option<Time> {
         let busy = self.lines.values().any(|line| line.stage.is_active());
         let times = self.lines.values().flat_map(|line| {
-            let job = self.jobs.get(&line.id.job).map(|known| &known.job);
+            let known = self.jobs.get(&line.id.job);
+            let held = known.is_none_or(|known| known.job.intent == Intent::Suspended) && line.is_unbegun();
             let turn = !busy
+                && !held
                 && line.stage == Stage::Waiting
+                && line.next_try < Time::MAX
                 && !matches!(self.before(&line.id), finish::Before::Open);
-            let start = job.filter(|_| turn).map(|job| line.next_try.max(job.starts()));
-            let end = job.filter(|_| line.is_unbegun()).map(|job| job.until);
-            [start, end].into_iter().flatten()
+            let start = known.filter(|_| turn).map(|known| line.next_try.max(hold::starts(known)));
+            let end = known.filter(|_| line.is_unbegun()).map(|known| known.job.until);
+            let waits = known.filter(|_| line.may_be_chosen() && line.offered);
+            let required = waits.and_then(|known| known.job.terms.required_from);
+            [start, end, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
         let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
         let known = self.jobs.values().filter(|known| over(&known.job.key));

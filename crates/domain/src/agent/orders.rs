@@ -3,12 +3,17 @@
 use super::{Agent, AgentLine, KnownJob, LineId, Write, forgotten_at};
 use crate::ids::JobKey;
 use crate::instruction::State;
-use crate::job::{Gate, Intent, Job, gate};
+use crate::job::{Gate, Intent, Job, JobType, gate};
 use crate::report::Outcome;
 use crate::time::Time;
+use crate::version::not_above;
 
 impl Agent {
-    pub(super) fn order(&mut self, job: Job, attempt: Option<u32>, now: Time) {
+    pub(super) fn order(&mut self, job: Job, attempt: Option<u32>, ahead_secs: i64, now: Time) {
+        // A transfer stops at relays: nothing of it is an agent's business.
+        if job.job_type == JobType::Transfer {
+            return;
+        }
         let revision = self.revision(&job.key);
         // A host that a revision does not name (any more) keeps the attempt it is in; a number never falls.
         let before = self.jobs.get(&job.key).and_then(|known| known.attempt);
@@ -21,11 +26,25 @@ impl Agent {
         if !news || forgotten_at(&job) <= now {
             return;
         }
-        let known = KnownJob { attempt: attempt.max(before), job };
+        let known = KnownJob { attempt: attempt.max(before), ahead_secs, job };
         let key = known.job.key.clone();
         self.step.writes.push(Write::Job(key.clone(), known.attempt));
         self.open_lines(&known, now);
         self.jobs.insert(key, known);
+    }
+
+    /// The host's own word on a condition is the last: above a line is open for it, which ends. A job that it was once named
+    /// by goes on.
+    pub(super) fn unfit(&mut self, job: Job, attempt: u32, why: &str, now: Time) {
+        let key = job.key.clone();
+        if self.jobs.contains_key(&key) {
+            let ahead_secs = self.jobs.get(&key).map_or(0, |known| known.ahead_secs);
+            return self.order(job, None, ahead_secs, now);
+        }
+        self.order(job, Some(attempt), 0, now);
+        for id in self.ids(|line| line.id.job == key && line.is_unbegun()) {
+            self.end(&id, Outcome::with(State::NotApplicable, "condition", why), now);
+        }
     }
 
     pub(super) fn open_lines(&mut self, known: &KnownJob, now: Time) {
@@ -47,6 +66,11 @@ impl Agent {
         for id in self.ids(cancelled) {
             self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
         }
+        // The same for jobs of a relay that may issue none any more.
+        for id in self.ids(|line| line.is_unbegun() && self.revoked.contains(&line.id.job.issuer)) {
+            let text = format!("the delegation of {} was revoked", id.job.issuer);
+            self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
+        }
     }
 
     /// Ends lines that have not begun and for whose package (same cabinet and name) a later order is known.
@@ -59,17 +83,29 @@ impl Agent {
         }
     }
 
+    /// The job that takes a line's place: a later one of the same type for the same cabinet and name. What a user chose is
+    /// left alone until the user chooses the later one too; what nobody has chosen also gives way to an install of the same
+    /// or a higher version. The same rule as the server's (`db/lines.rs::supersede`).
     pub(super) fn superseded_by(&self, id: &LineId) -> Option<JobKey> {
         let (ordered, label) = self.ordered(id)?;
-        self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer).find_map(
-            |other| {
-                let (later, theirs) = self.ordered(other)?;
-                let job = &self.jobs.get(&other.job)?.job;
-                let same = theirs.cabinet == label.cabinet && theirs.name == label.name;
-                let newer = (later, other.job.number) > (ordered, id.job.number);
-                (same && newer && job.intent == Intent::Open).then(|| other.job.clone())
-            },
-        )
+        let own = &self.jobs.get(&id.job)?.job;
+        let chosen = |id: &LineId| self.lines.get(id).is_some_and(|line| line.choice.is_some());
+        let others =
+            self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer);
+        others.into_iter().find_map(|other| {
+            let (later, theirs) = self.ordered(other)?;
+            let job = &self.jobs.get(&other.job)?.job;
+            let same = theirs.cabinet == label.cabinet && theirs.name == label.name;
+            let newer = (later, other.job.number) > (ordered, id.job.number);
+            let fits = match (own.job_type, job.job_type) {
+                (JobType::Offer, JobType::Offer) => !chosen(id) || chosen(other),
+                (JobType::Offer, JobType::Install) => {
+                    !chosen(id) && not_above(&label.version, &theirs.version)
+                }
+                (mine, theirs) => mine == theirs,
+            };
+            (same && newer && fits && job.intent != Intent::Cancelled).then(|| other.job.clone())
+        })
     }
 
     pub(super) fn ordered(&self, id: &LineId) -> Option<(Time, &crate::ids::PackageLabel)> {

@@ -4,27 +4,27 @@ use crate::instruction::State;
 use crate::job::Intent;
 use crate::job::tests::{host, job, package};
 use crate::job::{Clause, Round};
-use crate::report::LineEvent;
+use crate::report::{LineEvent, Outcome};
 
-const NOW: Time = Time(1_000_000);
+pub(super) const NOW: Time = Time(1_000_000);
 
-fn agent() -> Agent {
+pub(super) fn agent() -> Agent {
     Agent::new(host(1), "pc1", Incarnation(1))
 }
 
-fn all() -> Vec<Clause> {
+pub(super) fn all() -> Vec<Clause> {
     vec![Clause::All { relays: false }]
 }
 
-fn order(job: &Job) -> Input {
-    Input::Order { job: job.clone(), attempt: job.rounds.last().map(|round| round.attempt) }
+pub(super) fn order(job: &Job) -> Input {
+    Input::Order { job: job.clone(), attempt: job.rounds.last().map(|round| round.attempt), ahead_secs: 0 }
 }
 
-fn id(number: u64) -> LineId {
+pub(super) fn id(number: u64) -> LineId {
     LineId { job: JobKey::server(1, number), place: 0, package: PackageId([1; 32]) }
 }
 
-fn exit(ok: bool, retries: u32) -> Exit {
+pub(super) fn exit(ok: bool, retries: u32) -> Exit {
     Exit {
         ok,
         code: Some(i32::from(!ok)),
@@ -35,7 +35,7 @@ fn exit(ok: bool, retries: u32) -> Exit {
     }
 }
 
-fn ends(step: &Step) -> Vec<State> {
+pub(super) fn ends(step: &Step) -> Vec<State> {
     Agent::events(step)
         .into_iter()
         .filter_map(|event| match event {
@@ -46,19 +46,19 @@ fn ends(step: &Step) -> Vec<State> {
 }
 
 /// The journal that a run of steps made durable.
-fn entries(steps: &[Step]) -> Vec<Entry> {
+pub(super) fn entries(steps: &[Step]) -> Vec<Entry> {
     let writes = steps.iter().flat_map(|step| &step.writes);
     writes
         .filter_map(|write| if let Write::Journal(entry) = write { Some(entry.clone()) } else { None })
         .collect()
 }
 
-fn to_install(agent: &mut Agent, job: &Job) -> Vec<Step> {
+pub(super) fn to_install(agent: &mut Agent, job: &Job) -> Vec<Step> {
     let line = id(job.key.number);
     vec![
         agent.step(order(job), NOW, 0),
         agent.step(Input::Probed(line.clone(), Ok(Found::Other)), NOW, 0),
-        agent.step(Input::Obtained(line, Ok(())), NOW, 0),
+        agent.step(Input::Obtained(line, Ok(Ready::default())), NOW, 0),
     ]
 }
 
@@ -137,7 +137,7 @@ fn an_installer_is_tried_as_often_as_the_package_says() {
     let step = agent.step(Input::Tick, later, 0);
     assert_eq!(step.effects, vec![Effect::Probe(id(1))]);
     agent.step(Input::Probed(id(1), Ok(Found::Other)), later, 0);
-    let step = agent.step(Input::Obtained(id(1), Ok(())), later, 0);
+    let step = agent.step(Input::Obtained(id(1), Ok(Ready::default())), later, 0);
     assert_eq!(Agent::events(&step), vec![LineEvent::Begun], "delivered is said once");
     let step = agent.step(Input::Exited(id(1), exit(false, 1)), later, 0);
     assert_eq!(ends(&step), vec![State::Failed]);
@@ -185,7 +185,7 @@ fn cancel_wins_until_intent_is_durable() {
     (cancelled.revision, cancelled.intent) = (2, Intent::Cancelled);
     let step = agent_a.step(order(&cancelled), NOW, 0);
     assert_eq!((ends(&step), step.effects[0].clone()), (vec![State::Cancelled], Effect::Drop(id(1))));
-    assert_eq!(agent_a.step(Input::Obtained(id(1), Ok(())), NOW, 0), Step::default());
+    assert_eq!(agent_a.step(Input::Obtained(id(1), Ok(Ready::default())), NOW, 0), Step::default());
 
     let mut agent_b = agent();
     to_install(&mut agent_b, &job(1, all()));
@@ -205,7 +205,7 @@ fn whoever_heard_that_it_began_hears_each_time_that_it_waits_again() {
         let later = agent.wakes_at().unwrap();
         agent.step(Input::Tick, later, 0);
         agent.step(Input::Probed(id(1), Ok(Found::Other)), later, 0);
-        let begun = agent.step(Input::Obtained(id(1), Ok(())), later, 0);
+        let begun = agent.step(Input::Obtained(id(1), Ok(Ready::default())), later, 0);
         assert_eq!(Agent::events(&begun), vec![LineEvent::Begun]);
         step = agent.step(Input::NotStarted(id(1), lock()), later, 0);
     }
@@ -233,7 +233,7 @@ fn packages_of_a_job_come_in_order_and_a_failure_holds_up_the_rest() {
     both.packages.push(package(2));
     agent.step(order(&both), NOW, 0);
     agent.step(Input::Probed(id(1), Ok(Found::Other)), NOW, 0);
-    agent.step(Input::Obtained(id(1), Ok(())), NOW, 0);
+    agent.step(Input::Obtained(id(1), Ok(Ready::default())), NOW, 0);
     let step = agent.step(Input::Exited(id(1), exit(false, 0)), NOW, 0);
     assert_eq!(ends(&step), vec![State::Failed, State::Failed]);
 }
@@ -243,7 +243,7 @@ fn after_a_restart_everything_goes_on_and_nothing_is_started_blindly() {
     let job = job(1, all());
     let mut first = agent();
     let steps = to_install(&mut first, &job);
-    let known = KnownJob { job: job.clone(), attempt: Some(1) };
+    let known = KnownJob { job: job.clone(), attempt: Some(1), ahead_secs: 0 };
     let restart =
         |entries: &[Entry]| Agent::restore(host(1), "pc1", Incarnation(1), vec![known.clone()], 0, entries);
 
@@ -265,7 +265,7 @@ fn after_a_restart_everything_goes_on_and_nothing_is_started_blindly() {
 fn an_installer_that_is_cut_off_again_and_again_fails() {
     let mut agent = agent();
     let mut journal = entries(&to_install(&mut agent, &job(1, all())));
-    let known = KnownJob { job: job(1, all()), attempt: Some(1) };
+    let known = KnownJob { job: job(1, all()), attempt: Some(1), ahead_secs: 0 };
     let mut starts = 1;
     let last = loop {
         let mut agent = Agent::restore(host(1), "pc1", Incarnation(1), vec![known.clone()], 0, &journal);
@@ -274,7 +274,7 @@ fn an_installer_that_is_cut_off_again_and_again_fails() {
             break ends(&steps[1]);
         }
         steps.push(agent.step(Input::Probed(id(1), Ok(Found::Other)), NOW, 0));
-        steps.push(agent.step(Input::Obtained(id(1), Ok(())), NOW, 0));
+        steps.push(agent.step(Input::Obtained(id(1), Ok(Ready::default())), NOW, 0));
         starts += 1;
         journal.extend(entries(&steps));
     };
@@ -289,7 +289,7 @@ fn a_restart_at_any_point_of_the_journal_keeps_numbers_and_ends() {
     steps.push(agent.step(Input::Exited(id(1), exit(true, 0)), NOW, 0));
     steps.push(agent.step(Input::Checked(id(1), Ok(())), NOW, 0));
     let journal = entries(&steps);
-    let known = KnownJob { job, attempt: Some(1) };
+    let known = KnownJob { job, attempt: Some(1), ahead_secs: 0 };
     for cut in 0..=journal.len() {
         let restored =
             Agent::restore(host(1), "pc1", Incarnation(1), vec![known.clone()], 0, &journal[..cut]);
@@ -370,4 +370,20 @@ fn a_cancel_holds_for_the_attempt_that_comes_after_a_begun_one() {
     let step = agent.step(Input::Exited(id(1), exit(false, 0)), NOW, 0);
     assert_eq!(ends(&step), vec![State::Failed, State::Cancelled]);
     assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Probe(_))));
+}
+
+#[test]
+fn a_condition_that_does_not_hold_here_ends_the_line() {
+    let mut agent = Agent::new(HostId([9; 16]), "pc9", Incarnation(1));
+    let job = job(1, vec![Clause::All { relays: false }]);
+    let unfit = Input::Unfit { job: job.clone(), attempt: 1, why: "os bsd".to_owned() };
+    let step = agent.step(unfit.clone(), Time(1), 0);
+    let said = Outcome::with(State::NotApplicable, "condition", "os bsd");
+    assert_eq!(Agent::events(&step), vec![LineEvent::Ended(said)]);
+    assert!(agent.lines().all(|line| line.stage.is_end()));
+    // Said once; a later revision in which it still does not hold changes nothing.
+    assert_eq!(Agent::events(&agent.step(unfit, Time(2), 0)), vec![]);
+    let next = Job { revision: 2, ..job };
+    let step = agent.step(Input::Unfit { job: next, attempt: 1, why: String::new() }, Time(3), 0);
+    assert_eq!(Agent::events(&step), vec![]);
 }

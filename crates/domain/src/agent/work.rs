@@ -1,10 +1,11 @@
 //! From the probe to the result: what each answer of the executor leads to.
 
 use super::{
-    Agent, AgentLine, Effect, Evidence, Exit, Found, INTERRUPTED_STARTS_MAX, Kind, LineId, Stage, Trouble,
-    Write,
+    Agent, AgentLine, Effect, Evidence, Exit, Found, INTERRUPTED_STARTS_MAX, Kind, LineId, REQUIRED, Ready,
+    Stage, Trouble, Write,
 };
 use crate::instruction::State;
+use crate::job::JobType;
 use crate::reason::Code;
 use crate::report::{FailClass, Outcome, Receipt};
 use crate::time::Time;
@@ -43,24 +44,49 @@ impl Agent {
                 );
                 self.end(id, Outcome::with(State::NotApplicable, "probe", &text), now);
             }
-            Ok(Found::Other | Found::Newer(_)) => {
-                line.stage = Stage::Obtaining;
-                self.step.effects.push(Effect::Obtain(id.clone()));
-            }
+            Ok(Found::Other | Found::Newer(_)) => self.fits(id, now),
         }
     }
 
-    pub(super) fn obtained(&mut self, id: &LineId, result: Result<(), Trouble>, now: Time, chance: u64) {
+    /// It can be installed here. An offer that nobody has chosen is shown, and that is all (rule 4).
+    fn fits(&mut self, id: &LineId, now: Time) {
+        let Some(known) = self.jobs.get(&id.job) else { return };
+        let offer = known.job.job_type == JobType::Offer;
+        let required = known.job.terms.required_from.is_some_and(|from| from <= now);
+        if offer && required && self.lines.get(id).is_some_and(|line| line.choice.is_none()) {
+            if let Some(line) = self.lines.get_mut(id) {
+                line.stage = Stage::Waiting;
+            }
+            // It is looked at once more before it begins, as after every choice.
+            return self.choose(id, REQUIRED, None, now);
+        }
+        let Some(line) = self.lines.get_mut(id) else { return };
+        if offer && line.choice.is_none() {
+            (line.stage, line.offered, line.reason) = (Stage::Offered, true, None);
+            return self.journal(id, Kind::Offered, now);
+        }
+        line.stage = Stage::Obtaining;
+        self.step.effects.push(Effect::Obtain(id.clone()));
+    }
+
+    pub(super) fn obtained(&mut self, id: &LineId, result: Result<Ready, Trouble>, now: Time, chance: u64) {
         let Some(line) = self.lines.get_mut(id).filter(|line| line.stage == Stage::Obtaining) else {
             return;
         };
-        if let Err(trouble) = result {
-            return self.wait(id, trouble, now, chance);
+        match result {
+            Err(trouble) => return self.wait(id, trouble, now, chance),
+            Ok(ready) => line.ready = ready,
         }
         line.failures = 0;
         if !line.delivered {
             line.delivered = true;
-            self.journal(id, Kind::Delivered, now);
+            line.delivered_in = Some(self.boot.clone());
+            let boot = line.delivered_in.clone();
+            self.journal(id, Kind::Delivered { boot }, now);
+        }
+        // What was begun before and is tried again is held by nothing any more.
+        if self.lines.get(id).is_some_and(AgentLine::is_unbegun) && self.held(id, now) {
+            return;
         }
         let Some(line) = self.lines.get_mut(id) else {
             return;

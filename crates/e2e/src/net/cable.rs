@@ -37,9 +37,10 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// What came since then.
+    /// What came since then. A cable that was laid anew meanwhile has counted from nothing.
     pub fn since(self, before: Counted) -> Counted {
-        Counted { down: self.down - before.down, up: self.up - before.up }
+        let less = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now);
+        Counted { down: less(self.down, before.down), up: less(self.up, before.up) }
     }
 }
 
@@ -87,6 +88,11 @@ impl Cable {
     /// Pulls it: what is under way is lost, and nobody is told.
     pub fn pull(&self) {
         self.lower.at.ip(&[format!("link set {} down", self.lower.device)]);
+    }
+
+    /// Takes it away for good, with the addresses at its ends.
+    pub(super) fn remove(&self) {
+        self.upper.at.ip(&[format!("link delete {}", self.upper.device)]);
     }
 
     /// Puts it back.

@@ -160,6 +160,14 @@ impl Fleet {
         self.relays[index] = self.relay_at(site, place, &token);
     }
 
+    /// Carries a client that runs to another site.
+    pub fn carry(&mut self, name: &str, site: &'static str) {
+        self.added += 1;
+        let place = self.net.carry(&self.client(name).place, site, FIRST_ADDED + self.added);
+        let member = self.clients.iter_mut().find(|member| member.system.name == name).expect("a client");
+        (member.site, member.system.host, member.place) = (site, place.address.to_string(), place);
+    }
+
     /// Relays and clients.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.relays.iter().chain(&self.clients)

@@ -87,13 +87,20 @@ impl Net {
 
     /// A new machine at the head office, with that number in its address.
     pub fn at_head_office(&self, name: &str, number: u8) -> Place {
-        plug(&self.centre, 0, name, number)
+        plug(&Namespace::make(name), &self.centre, 0, number)
     }
 
     /// A new machine at a site, with that number in its address.
     pub fn at_site(&self, site: &str, name: &str, number: u8) -> Place {
         let site = self.site(site);
-        plug(&site.router, site.number, name, number)
+        plug(&Namespace::make(name), &site.router, site.number, number)
+    }
+
+    /// Carries a machine to another site, where it gets another address. Whom it talked to is not told.
+    pub fn carry(&self, place: &Place, site: &str, number: u8) -> Place {
+        place.cable.remove();
+        let site = self.site(site);
+        plug(&place.inside, &site.router, site.number, number)
     }
 }
 
@@ -168,13 +175,13 @@ fn ways_to(number: u8, via: &str) -> Vec<String> {
     vec![format!("route add 10.77.{number}.0/24 via {via}"), format!("route add 10.77.{net}.0/30 via {via}")]
 }
 
-/// Plugs a new machine into a site's bridge.
-fn plug(router: &Namespace, site: u8, label: &str, number: u8) -> Place {
-    let inside = Namespace::make(label);
+/// Plugs a machine into a site's bridge.
+fn plug(inside: &Namespace, router: &Namespace, site: u8, number: u8) -> Place {
+    let (label, path) = (inside.label(), inside.path());
     let address = Ipv4Addr::new(10, 77, site, number);
     let gateway = format!("10.77.{site}.1");
     router.ip(&[
-        format!("link add {label} type veth peer name eth0 netns {}", inside.path()),
+        format!("link add {label} type veth peer name eth0 netns {path}"),
         format!("link set {label} master lan up"),
     ]);
     inside.ip(&[
@@ -182,6 +189,6 @@ fn plug(router: &Namespace, site: u8, label: &str, number: u8) -> Place {
         "link set eth0 up".to_owned(),
         format!("route add default via {gateway}"),
     ]);
-    let cable = Cable::new((router, label), (&inside, "eth0"), &gateway);
-    Place { inside, address, cable }
+    let cable = Cable::new((router, label), (inside, "eth0"), &gateway);
+    Place { inside: inside.clone(), address, cable }
 }

@@ -99,3 +99,32 @@ fn befall(fleet: &mut Fleet, fault: &Fault) {
         }
     }
 }
+
+#[test]
+#[ignore = "long: dead connections are noticed after a minute; ./test --long"]
+fn a_machine_carried_to_another_site_in_mid_transfer() {
+    let mut fleet = Fleet::with(1);
+    const BYTES: u64 = 6 * MIB;
+    let source = fleet.source("editor", "1.0").noise("lib/data", BYTES, 1);
+    fleet.add(&source);
+    fleet.client("osaka-1").place.cable.width(8);
+    let before = fleet.counted();
+    let job = fleet.install("editor", &["osaka-1"], &[]);
+    wait::until("half of it is there", 40, || {
+        (fleet.counted().since(&before).client("osaka-1") > BYTES / 2).then_some(())
+    });
+    // Its address is another now, and its connections are dead without a word.
+    let at_osaka = fleet.counted().since(&before).client("osaka-1");
+    fleet.carry("osaka-1", "sendai");
+    fleet.done(&job, 180);
+    let after = fleet.counted().since(&before);
+    say("carried", &after, BYTES);
+    assert_eq!(
+        fleet.client("osaka-1").system.at("/opt/editor/lib/data").metadata().expect("there").len(),
+        BYTES
+    );
+    fleet.once(&["osaka-1"], &job);
+    // From the relay it had before, the rest came over another line.
+    let rest = after.stream("sendai");
+    assert!(at_osaka + rest < BYTES + BYTES / 10 + 2 * MIB, "{at_osaka} and {rest} bytes for {BYTES}");
+}

@@ -3,10 +3,17 @@
 mod absent;
 mod bad_input;
 mod content;
+mod control;
 mod first_hour;
+mod groups;
+mod history;
 mod identity;
 mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod page;
+mod relay_admin;
+mod room;
 mod sites;
+mod transfer;

@@ -1,6 +1,7 @@
 //! The command line as it is written: the one definition behind parsing, help, completions and manual pages.
 
 mod demo;
+mod groups;
 mod jobs;
 mod packages;
 mod systems;
@@ -10,13 +11,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
-pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb};
+pub use groups::{GroupMembersArgs, GroupVerb};
+pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, LimitArgs,
+    NameArgs, PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb,
+    TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -62,6 +65,9 @@ pub enum Command {
     /// See the machines
     #[command(subcommand)]
     Host(HostVerb),
+    /// Make, fill and see groups of machines
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Make and see cabinets, and say whose packages they take
     #[command(subcommand)]
     Cabinet(CabinetVerb),
@@ -73,13 +79,23 @@ pub enum Command {
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
     /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
-    /// See, follow, cancel and retry jobs
+    /// Bring packages to relay systems, where they wait: for thin lines, and for a switch-over at one moment
+    ///
+    /// Prints the job's number. What a relay keeps is not sent to it again, whatever job asks. Transferred again with --keep,
+    /// only its date moves. `install --stage-at` makes a transfer and an install in one.
+    Transfer(TransferArgs),
+    /// See, follow, suspend, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),
     /// Say why: of a job, of a machine, of a relay
     ///
     /// Whatever has not ended has a reason: where it waits, since when, when it is tried again, and what would clear it.
     Explain(ExplainArgs),
+    /// Print an address at which a browser shows systems, jobs and why things wait, live
+    ///
+    /// The address opens once, within ten minutes; the browser that opens it may look for twelve hours. Browsers do not know
+    /// this system's certificate authority: let yours know DATA/ca.pem, or compare the fingerprint it warns of.
+    Page(PageArgs),
     /// Many simulated clients in one process, for sizing and tests
     ///
     /// They speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They join
@@ -101,7 +117,7 @@ pub enum Command {
 /// Which system is asked, and as whom.
 #[derive(Debug, Clone, Args)]
 pub struct Access {
-    /// The access file of the system to ask (`server init` writes DATA/admin.toml)
+    /// The access file of the system to ask (`server init` and `relay join` write DATA/admin.toml)
     #[arg(long, env = "PACKHORSE_CONTEXT", value_name = "FILE")]
     pub context: Option<PathBuf>,
 }
@@ -166,6 +182,8 @@ mod tests {
             "demo --once",
             "server init --data hq --listen 127.0.0.1:8440 --name localhost",
             "server run --data hq",
+            "server run --data hq --history-days 200",
+            "job show 3 pc17 --json",
             "key new --out packager.key",
             "cabinet new office --key packager.pub",
             "cabinet trust office packager.pub",
@@ -174,6 +192,8 @@ mod tests {
             "package add ./office-editor --key packager.key --cabinet office",
             "relay join --data osaka --server https://localhost:8440 --token x --name osaka --listen 127.0.0.1:8441",
             "relay run --data osaka",
+            "relay grant osaka --install --offer --cabinet own --key packager.pub --days 30",
+            "relay revoke osaka --json",
             "client join --data pc17 --server https://localhost:8441 --token x --name pc17 --root ./pc17-root",
             "client run --data pc17",
             "client status --data pc17 --json",
@@ -183,14 +203,33 @@ mod tests {
             "job show osaka/3 --json",
             "job list --csv",
             "job retry 3 --failed",
+            "job suspend 3",
+            "job resume 3",
+            "job close osaka/3",
+            "job again 3",
             "explain 3 pc17",
             "explain 3",
             "explain --host pc17",
             "explain --relay osaka office/editor",
+            "relay suspend osaka",
+            "relay resume osaka --json",
+            "relay limit osaka --down 20Mbit --hours 22:00-06:00 --hours 12:00-13:00 --store 40GB",
+            "relay limit osaka --none",
             "token new --relay --uses 3 --ends 2h",
             "token list",
             "token revoke 3",
             "host tree",
+            "group new sales pc1 pc2 group:office",
+            "group new big --where disk_free>20GB",
+            "group list --csv",
+            "group show sales --json",
+            "group add sales pc3",
+            "group leave sales pc3 group:office",
+            "group import sales hosts.csv",
+            "group remove sales --anyway",
+            "install office/editor --to group:sales",
+            "page",
+            "page --relay https://osaka:8441",
             "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
             "completions bash",
             "man out",
@@ -213,7 +252,12 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "relay limit osaka --hours 22:00-06:00",
+            "server run --history-days 10",
             "token new --uses 0",
+            "group new sales pc1 --where os=linux",
+            "group add sales",
+            "group import sales",
             "server init --listen nowhere",
             "transfer a --to b",
         ] {

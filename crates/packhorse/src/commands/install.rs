@@ -1,9 +1,9 @@
 //! `packhorse install`
 
 use jiff::{Timestamp, Zoned};
-use packhorse_wire::admin::NewJob;
+use packhorse_wire::admin::{NewJob, NewTerms};
 
-use crate::args::InstallArgs;
+use crate::args::{Access, InstallArgs, JsonFlag};
 use crate::failure::Outcome;
 use crate::render::{count, explain, table};
 use crate::{address, say, when};
@@ -16,14 +16,26 @@ use super::ask;
 /// What is wrong with it.
 pub fn run(args: &InstallArgs) -> Outcome {
     let job = new_job(args, &Zoned::now())?;
-    ask(&args.access, async |api| {
-        if args.plan {
-            let plan = api.plan(&job).await?;
-            return if args.format.json { table::json(&plan) } else { say::line(&explain::plan(&plan)) };
+    ask_for(&args.access, &job, args.plan, args.format)
+}
+
+/// Makes a job, or says what it would do.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn ask_for(access: &Access, job: &NewJob, plan: bool, format: JsonFlag) -> Outcome {
+    ask(access, async |api| {
+        if plan {
+            let plan = api.plan(job).await?;
+            return if format.json { table::json(&plan) } else { say::line(&explain::plan(&plan)) };
         }
-        let made = api.new_job(&job).await?;
-        if args.format.json {
+        let made = api.new_job(job).await?;
+        if format.json {
             return table::json(&made);
+        }
+        if let Some(transfer) = made.transfer {
+            // On stderr, by itself: scripts read the install's number from stdout.
+            say::note(&transfer.to_string());
         }
         if say::is_terminal() {
             say::note(&format!(
@@ -43,6 +55,7 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
     };
     let at = time("--at", &args.at)?;
     let until = time("--until", &args.until)?;
+    let stage_at = time("--stage-at", &args.stage_at)?;
     when::check_order(at, until)?;
     let written = |at: Option<Timestamp>| at.map(|at| at.to_string());
     Ok(NewJob {
@@ -52,14 +65,13 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
         at: written(at),
         until: written(until),
         allow_downgrade: args.allow_downgrade,
-        terms: packhorse_wire::admin::NewTerms::default(),
+        terms: NewTerms { keep: args.keep.clone(), stage_at: written(stage_at), ..NewTerms::default() },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Access, JsonFlag};
     use crate::exit::Exit;
 
     fn args(to: &[&str], at: Option<&str>, until: Option<&str>) -> InstallArgs {
@@ -68,6 +80,8 @@ mod tests {
             to: to.iter().map(|text| (*text).to_owned()).collect(),
             at: at.map(Into::into),
             until: until.map(Into::into),
+            stage_at: None,
+            keep: None,
             allow_downgrade: false,
             plan: false,
             format: JsonFlag::default(),

@@ -5,7 +5,7 @@ use packhorse_wire::admin::JobMade;
 use crate::address::job_path;
 use crate::args::{Format, JobAddressArgs, JobVerb};
 use crate::failure::Outcome;
-use crate::render::{count, job as shown, table};
+use crate::render::{count, history, job as shown, table};
 use crate::say;
 
 use super::{ask, watch};
@@ -19,20 +19,31 @@ pub fn run(verb: JobVerb) -> Outcome {
         JobVerb::List(args) => ask(&args.access, async |api| {
             table::print(&api.jobs().await?, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
         }),
-        JobVerb::Show { job, format } => show(&job, format),
+        JobVerb::Show { job, host: None, format } => show(&job, format),
+        JobVerb::Show { job, host: Some(host), format } => show_line(&job, &host, format),
         JobVerb::Watch { job } => {
             let path = job_path(&job.job)?;
             ask(&job.access, async |api| watch::follow(&api, &path).await)
         }
         JobVerb::Cancel { job } => {
+            changed(&job, "cancel", ["does not begin any more", "do not begin any more"])
+        }
+        JobVerb::Suspend { job } => changed(&job, "suspend", ["waits", "wait"]),
+        JobVerb::Resume { job } => changed(&job, "resume", ["goes on", "go on"]),
+        JobVerb::Close { job } => {
             let path = job_path(&job.job)?;
             ask(&job.access, async |api| {
-                let made = api.cancel(&path).await?;
-                told(
-                    &made,
-                    if made.lines == 1 { "does not begin any more" } else { "do not begin any more" },
-                );
+                let made = api.change_job(&path, "close").await?;
+                say::note(&format!("{}: takes in nobody who joins from now on", say::clean(&made.id)));
                 Ok(())
+            })
+        }
+        JobVerb::Again { job } => {
+            let path = job_path(&job.job)?;
+            ask(&job.access, async |api| {
+                let made = api.change_job(&path, "again").await?;
+                say::note(&format!("{}: {}", say::clean(&made.id), count(made.lines, "line")));
+                say::line(&made.number.to_string())
             })
         }
         JobVerb::Retry { job, failed } => {
@@ -43,6 +54,15 @@ pub fn run(verb: JobVerb) -> Outcome {
             })
         }
     }
+}
+
+fn changed(job: &JobAddressArgs, verb: &str, [one, many]: [&str; 2]) -> Outcome {
+    let path = job_path(&job.job)?;
+    ask(&job.access, async |api| {
+        let made = api.change_job(&path, verb).await?;
+        told(&made, if made.lines == 1 { one } else { many });
+        Ok(())
+    })
 }
 
 fn told(made: &JobMade, what: &str) {
@@ -59,6 +79,20 @@ fn show(address: &JobAddressArgs, format: Format) -> Outcome {
             table::print(&view.instructions, format, "")
         } else {
             say::line(&shown::show(&view))
+        }
+    })
+}
+
+fn show_line(address: &JobAddressArgs, host: &str, format: Format) -> Outcome {
+    let path = job_path(&address.job)?;
+    ask(&address.access, async |api| {
+        let line = api.line(&path, host).await?;
+        if format.json {
+            table::json(&line)
+        } else if format.csv {
+            table::print(&line.events, format, "")
+        } else {
+            say::line(&history::line(&line))
         }
     })
 }

@@ -4,14 +4,18 @@ mod cabinet;
 mod client;
 mod docs;
 mod explain;
+mod grant;
+mod group;
 mod host;
 mod install;
 mod job;
 mod key;
 mod package;
+mod page;
 mod relay;
 mod server;
 mod token;
+mod transfer;
 mod watch;
 
 use std::future::Future;
@@ -38,11 +42,14 @@ pub fn run(command: Command) -> Outcome {
         Command::Key(verb) => key::run(verb),
         Command::Token(verb) => token::run(verb),
         Command::Host(verb) => host::run(verb),
+        Command::Group(verb) => group::run(verb),
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),
+        Command::Transfer(args) => transfer::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),
+        Command::Page(args) => page::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { dir } => docs::man(&dir),

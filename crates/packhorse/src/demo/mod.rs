@@ -44,6 +44,11 @@ pub fn run(args: &DemoArgs) -> Outcome {
     outcome
 }
 
+/// Where a browser may look at it.
+async fn page(stage: &Stage) -> Outcome<String> {
+    Ok(stage.api()?.page().await?.0)
+}
+
 async fn play(args: &DemoArgs, folder: &Path) -> Outcome {
     let ended = signals::ended()?;
     tokio::pin!(ended);
@@ -61,6 +66,12 @@ async fn play(args: &DemoArgs, folder: &Path) -> Outcome {
         say::note(&format!("everything was as told, in {:.1} s", started.elapsed().as_secs_f64()));
     }
     if told.is_ok() && !args.once {
+        match page(&stage).await {
+            Ok(address) => {
+                say::note(&format!("to look at it in a browser (opens once): {}", say::clean(&address)))
+            }
+            Err(failure) => stage.explain_failure(&failure),
+        }
         say::note("it all stays up until you press Ctrl-C");
         ended.await;
     }

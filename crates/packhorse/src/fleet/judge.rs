@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Gate, Intent, JobPackage, Place, Proof, gate};
+use packhorse_domain::job::{Gate, Intent, JobPackage, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::messages::{CopyHint, JobOrder, Order};
 use packhorse_wire::trust::{Delegations, Trust};
@@ -96,7 +96,9 @@ impl Judge {
             return Verdict::Distrust(format!("{} in an older revision", job.key));
         }
         let proofs: Vec<Proof> = order.proofs.into_iter().map(Proof::from).collect();
-        let Some(round) = job.round_for(&self.place, &proofs) else {
+        // A simulated host says nothing of itself.
+        let standing = Standing { place: &self.place, facts: &packhorse_domain::facts::NONE, now };
+        let Some(round) = job.round_for(&standing, &proofs) else {
             return Verdict::Distrust(format!("{} does not name this host", job.key));
         };
         let begun = begun.unwrap_or(0);

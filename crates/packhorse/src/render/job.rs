@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::instruction::State;
-use packhorse_wire::admin::{InstructionView, JobView, ReasonView, ResultView};
+use packhorse_wire::admin::{InstructionView, JobView, PlanFact, ReasonView, ResultView};
 
 use super::{count, facts, table};
 use crate::{say, when};
@@ -158,6 +158,14 @@ impl Group {
     }
 }
 
+impl table::Row for PlanFact {
+    const COLUMNS: &'static [&'static str] = &["what", "planned", "so_far"];
+
+    fn cells(&self) -> Vec<table::Cell> {
+        vec![table::Cell::text(&self.what), table::Cell::text(&self.planned), table::Cell::text(&self.fact)]
+    }
+}
+
 /// `job show`: facts, lines, the ends of installers' outputs.
 pub fn show(view: &JobView) -> String {
     let job = &view.job;
@@ -166,10 +174,13 @@ pub fn show(view: &JobView) -> String {
         ("to", job.to.join(" ")),
         ("state", format!("{} · {}", job.state, counts_text(&job.counts))),
         ("at", job.at.as_deref().map_or("now".into(), when::shown)),
-        ("until", when::shown(&job.until)),
+        ("until", until(view)),
         ("made", format!("{} · revision {}", when::shown(&job.created), view.revision)),
     ]);
     let mut parts = vec![say::clean_lines(&head)];
+    if !view.plan.is_empty() {
+        parts.push(table::table(&view.plan));
+    }
     if view.instructions.is_empty() {
         parts.push("no lines yet: nobody at the destination has joined".into());
     } else {
@@ -177,6 +188,14 @@ pub fn show(view: &JobView) -> String {
     }
     parts.extend(tails(view));
     parts.join("\n\n")
+}
+
+fn until(view: &JobView) -> String {
+    let until = when::shown(&view.job.until);
+    match &view.closed {
+        Some(closed) => format!("{until} · closed {}: takes in nobody who joined later", when::shown(closed)),
+        None => until,
+    }
 }
 
 fn tails(view: &JobView) -> Vec<String> {

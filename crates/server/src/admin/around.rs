@@ -6,13 +6,15 @@ use std::rc::Rc;
 
 use packhorse_domain::ids::{JobKey, PackageId};
 use packhorse_domain::instruction::Line;
-use packhorse_domain::job::HostRole;
+use packhorse_domain::job::{HostRole, Intent};
 use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
 use packhorse_domain::time::Time;
 
+use crate::db::control::SetAt;
 use crate::db::hosts::{HostRecord, HostRow};
 use crate::db::jobs::JobRecord;
 use crate::db::views::Scene;
+use crate::hold;
 use crate::system::System;
 
 /// What a line's reason needs of its job.
@@ -25,6 +27,10 @@ pub struct JobFacts {
     pub created: Time,
     /// When it ends.
     pub until: Time,
+    /// Suspended, since then.
+    pub suspended: Option<Time>,
+    /// Why it was stopped from above, if it was.
+    pub stopped: Option<String>,
 }
 
 impl From<&JobRecord> for JobFacts {
@@ -34,6 +40,8 @@ impl From<&JobRecord> for JobFacts {
             at: Some(job.starts).filter(|starts| *starts > job.created),
             created: job.created,
             until: job.until,
+            stopped: job.stopped.clone(),
+            suspended: Some(job.changed).filter(|_| job.intent == Intent::Suspended.as_str()),
         }
     }
 }
@@ -79,6 +87,9 @@ impl<'a> Around<'a> {
 
     /// The name of a host's higher system.
     pub fn higher(&self, host: &HostRecord) -> &'a str {
+        if let Some(upper) = self.system.upper.as_ref().filter(|_| host.id == self.system.id) {
+            return upper.higher_name();
+        }
         let higher = host.higher.and_then(|row| self.scene.fleet.get(row));
         higher.map_or(self.asked(), |relay| relay.name.as_str())
     }
@@ -95,13 +106,20 @@ impl<'a> Around<'a> {
         }
         let own = self.system.presence.now(&host.id, self.now);
         let relays = self.scene.fleet.route(host);
-        let relays = relays.iter().filter(|relay| relay.row != host.row);
+        // A relay that answers is there, whatever its own agent says.
+        let here = self.scene.fleet.own().map(|here| here.row);
+        let relays = relays.iter().filter(|relay| relay.row != host.row && Some(relay.row) != here);
         let online = own.online
             && relays.into_iter().all(|relay| self.system.presence.now(&relay.id, self.now).online);
         let found =
             HostNow { online, last_seen: own.last_seen.max(host.last_seen), twins_since: own.twins_since };
         self.present.borrow_mut().insert(host.row, found);
         found
+    }
+
+    /// The relays on the way down to a host; a relay ends its own way.
+    pub fn relays(&self, host: &'a HostRecord) -> Vec<&'a HostRecord> {
+        self.scene.fleet.route(host)
     }
 
     /// How much of a package a host has, 0 to 100, while it is taking it in.
@@ -124,6 +142,7 @@ impl<'a> Around<'a> {
             job: &job.key,
             at: job.at,
             created: job.created,
+            suspended: job.suspended,
             host: host.map_or("a host that was removed", |host| host.name.as_str()),
             online: present.is_some_and(|present| present.online),
             last_seen: present.and_then(|present| present.last_seen).unwrap_or(job.created),
@@ -140,9 +159,13 @@ impl<'a> Around<'a> {
         if let Some(known) = self.routes.borrow().get(&(last, *package)) {
             return known.clone();
         }
-        let relays = self.scene.fleet.route(host);
-        let facts = relays.iter().map(|relay| self.relay(relay, package)).collect::<Vec<_>>();
-        let facts: Route = Rc::from(facts);
+        let own = self.scene.fleet.own();
+        let below = self.scene.fleet.route(host);
+        let below = below.into_iter().filter(|relay| own.is_none_or(|own| own.row != relay.row));
+        // A relay that answers is the first on the way: what waits for it to take something in says so.
+        let here = own.map(|own| RelayFacts { online: true, ..self.relay(own, package) });
+        let facts = here.into_iter().chain(below.map(|relay| self.relay(relay, package)));
+        let facts: Route = Rc::from(facts.collect::<Vec<_>>());
         self.routes.borrow_mut().insert((last, *package), facts.clone());
         facts
     }
@@ -155,6 +178,12 @@ impl<'a> Around<'a> {
             last_seen: present.last_seen.unwrap_or(relay.joined),
             has_copy: self.keeps(relay.row, package),
             percent: self.percent(relay, package),
+            suspended: self.set_at(relay).and_then(|set| set.suspended_since),
+            shut: self.set_at(relay).and_then(|set| hold::opens(&set.doc, self.now)),
         }
+    }
+
+    fn set_at(&self, relay: &HostRecord) -> Option<&'a SetAt> {
+        self.scene.controls.get(&relay.row)
     }
 }

@@ -1,35 +1,51 @@
-//! A job is cancelled or tried again: each is its next revision. One command reads the newest revision, changes, signs and
-//! takes it, so that two changes at the same time come one after the other.
+//! A job is cancelled, suspended, resumed, closed or tried again: each is its next revision. One command reads the newest
+//! revision, changes, signs and takes it, so that two changes at the same time come one after the other.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State as Shared};
-use packhorse_domain::ids::{JobAddress, SERVER};
+use packhorse_domain::ids::JobAddress;
 use packhorse_domain::instruction::{Line, State};
 use packhorse_domain::job::{Intent, Job, Proof, ROUNDS_MAX, Round};
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{JobMade, Retry};
 use rusqlite::Connection;
 
-use super::make::{Made, announce, sign};
+use super::make::{Made, announce};
 use super::request::Body;
-use super::{Admin, AdminError, destinations, jobs as shown_jobs};
-use crate::authority::Authority;
+use super::{Admin, AdminError, destinations, jobs as shown_jobs, known, may};
 use crate::capability::Capabilities;
 use crate::db::hosts::{Fleet, HostRow};
 use crate::db::jobs::{self, Incoming, JobRecord, Taken};
 use crate::db::{Command, DbError, join, packages};
+use crate::signer::Signer;
 use crate::system::now;
 
 /// What becomes of the job.
 enum Change {
     Cancel,
     Retry { failed: bool },
+    Suspend,
+    Resume,
+    Close,
+}
+
+impl Change {
+    /// As the command line calls it.
+    fn command(&self) -> &'static str {
+        match self {
+            Change::Cancel => "job cancel",
+            Change::Retry { .. } => "job retry",
+            Change::Suspend => "job suspend",
+            Change::Resume => "job resume",
+            Change::Close => "job close",
+        }
+    }
 }
 
 struct ChangeJob {
-    authority: Arc<Authority>,
+    signer: Signer,
     capabilities: Capabilities,
     address: JobAddress,
     change: Change,
@@ -40,11 +56,8 @@ impl Command for ChangeJob {
     type Answer = Made;
 
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
-        let record = shown_jobs::record(tx, SERVER, &self.address)?;
-        if record.key.issuer != SERVER {
-            let message = format!("job {} was made at {}", record.key, record.key.issuer);
-            return Err(DbError::refused("not_own", message, Some("change it there")));
-        }
+        let record = shown_jobs::record(tx, self.signer.issuer(), &self.address)?;
+        self.signer.owns(&record.key)?;
         let damaged = || DbError::damaged(format!("job {}", record.key));
         let job = join::read_own_job(&record.envelope).ok_or_else(damaged)?;
         let lines: Vec<(HostRow, Line)> =
@@ -52,6 +65,9 @@ impl Command for ChangeJob {
         match self.change {
             Change::Cancel => self.cancel(tx, &record, job, &lines),
             Change::Retry { failed } => self.retry(tx, &record, job, &lines, failed),
+            Change::Suspend => self.suspend(tx, &record, job, &lines),
+            Change::Resume => self.resume(tx, &record, job, &lines),
+            Change::Close => self.close(tx, &record, job),
         }
     }
 }
@@ -64,20 +80,80 @@ impl ChangeJob {
         mut job: Job,
         lines: &[(HostRow, Line)],
     ) -> Result<Made, DbError> {
-        let nothing = Made { key: record.key.clone(), lines: 0, lowers: Vec::new() };
         if job.intent == Intent::Cancelled {
-            return Ok(nothing);
+            return Ok(nothing(record));
         }
-        let grows = job.rounds.iter().flat_map(|round| &round.to).any(grows);
-        let stopped = lines.iter().filter(|(_, line)| !line.shown().is_end() && !line.state.has_begun());
-        let stopped = stopped.count() as u64;
-        if stopped == 0 && (!grows || job.until <= self.now) {
-            let message = format!("job {} has nothing left that has not begun", record.key);
-            return Err(DbError::refused("ended", message, Some("packhorse job show says how it ended")));
-        }
+        let stopped = self.unbegun(record, &job, lines)?;
         job.intent = Intent::Cancelled;
         let made = self.take(tx, record, job, Vec::new())?;
         Ok(Made { lines: stopped, ..made })
+    }
+
+    /// What has not begun waits. A job that is suspended already stays as it is.
+    fn suspend(
+        &self,
+        tx: &Connection,
+        record: &JobRecord,
+        mut job: Job,
+        lines: &[(HostRow, Line)],
+    ) -> Result<Made, DbError> {
+        refuse_cancelled(record, &job)?;
+        if job.intent == Intent::Suspended {
+            return Ok(nothing(record));
+        }
+        let held = self.unbegun(record, &job, lines)?;
+        job.intent = Intent::Suspended;
+        let made = self.take(tx, record, job, Vec::new())?;
+        Ok(Made { lines: held, ..made })
+    }
+
+    /// What waited goes on. A job that is not suspended stays as it is.
+    fn resume(
+        &self,
+        tx: &Connection,
+        record: &JobRecord,
+        mut job: Job,
+        lines: &[(HostRow, Line)],
+    ) -> Result<Made, DbError> {
+        refuse_cancelled(record, &job)?;
+        let freed = self.unbegun(record, &job, lines)?;
+        if job.intent == Intent::Open {
+            return Ok(nothing(record));
+        }
+        job.intent = Intent::Open;
+        let made = self.take(tx, record, job, Vec::new())?;
+        Ok(Made { lines: freed, ..made })
+    }
+
+    /// Hosts that join from now on are not taken in; lines there are go on.
+    fn close(&self, tx: &Connection, record: &JobRecord, mut job: Job) -> Result<Made, DbError> {
+        refuse_cancelled(record, &job)?;
+        if !job.grows() {
+            let message = format!("job {} names its hosts one by one: nobody joins it later", record.key);
+            let hint = "packhorse job cancel stops what has not begun";
+            return Err(DbError::refused("not_growing", message, Some(hint)));
+        }
+        if job.until <= self.now {
+            let message = format!("job {} has ended: its --until has passed", record.key);
+            return Err(DbError::refused("ended", message, Some("packhorse job show says how it ended")));
+        }
+        if job.terms.closed.is_some() {
+            return Ok(nothing(record));
+        }
+        job.terms.closed = Some(self.now);
+        let made = self.take(tx, record, job, Vec::new())?;
+        Ok(Made { lines: 0, ..made })
+    }
+
+    /// How many lines have not begun; refused for a job that has ended.
+    fn unbegun(&self, record: &JobRecord, job: &Job, lines: &[(HostRow, Line)]) -> Result<u64, DbError> {
+        let open = lines.iter().filter(|(_, line)| !line.shown().is_end() && !line.state.has_begun());
+        let open = open.count() as u64;
+        if open == 0 && (!record.grows || job.until <= self.now) {
+            let message = format!("job {} has nothing left that has not begun", record.key);
+            return Err(DbError::refused("ended", message, Some("packhorse job show says how it ended")));
+        }
+        Ok(open)
     }
 
     fn retry(
@@ -122,6 +198,11 @@ impl ChangeJob {
                 again,
             ));
         }
+        if job.intent == Intent::Suspended {
+            let message = format!("job {} is suspended: what is tried again would wait", record.key);
+            let hint = format!("packhorse job resume {}, then try again", record.key.number);
+            return Err(DbError::refused("suspended", message, Some(&hint)));
+        }
         // Opening it again for a few would open it for all whom the cancel has not reached yet.
         if job.intent == Intent::Cancelled && failed {
             let message = format!("job {} was cancelled", record.key);
@@ -153,15 +234,21 @@ impl ChangeJob {
     ) -> Result<Made, DbError> {
         job.revision = record.revision + 1;
         let incoming = Incoming {
-            envelope: sign(&self.authority, &job)?,
+            envelope: self.signer.sign(&job)?,
             job,
             proofs,
             ended: Vec::new(),
-            copies: Vec::new(),
+            copies: jobs::sizes(tx, record.row)?
+                .into_iter()
+                .map(|(id, size)| (id, size, Vec::new()))
+                .collect(),
             asked: record.asked.clone(),
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key: record.key.clone(), lines, lowers }),
+            Taken::Stored { lines, lowers, .. } => {
+                self.signer.announce(tx, &incoming, self.now)?;
+                Ok(Made { key: record.key.clone(), lines, lowers })
+            }
             Taken::Known | Taken::Older => {
                 Err(DbError::internal(format!("job {} has a newer revision", record.key)))
             }
@@ -169,14 +256,24 @@ impl ChangeJob {
     }
 }
 
-fn grows(clause: &packhorse_domain::job::Clause) -> bool {
-    !matches!(clause, packhorse_domain::job::Clause::Hosts { .. })
+fn nothing(record: &JobRecord) -> Made {
+    Made { key: record.key.clone(), lines: 0, lowers: Vec::new() }
+}
+
+fn refuse_cancelled(record: &JobRecord, job: &Job) -> Result<(), DbError> {
+    if job.intent != Intent::Cancelled {
+        return Ok(());
+    }
+    let message = format!("job {} was cancelled", record.key);
+    let hint = format!("packhorse job retry {0}, or a new job: packhorse job again {0}", record.key.number);
+    Err(DbError::refused("cancelled", message, Some(&hint)))
 }
 
 async fn execute(admin: &Admin, job: &str, change: Change) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
+    known::refresh(system).await?;
     let command = ChangeJob {
-        authority: system.authority()?,
+        signer: may::signer(system, change.command())?,
         capabilities: system.capabilities.clone(),
         address: shown_jobs::address(job)?,
         change,
@@ -192,6 +289,30 @@ pub async fn cancel(
     Path(job): Path<String>,
 ) -> Result<Json<JobMade>, AdminError> {
     execute(&admin, &job, Change::Cancel).await
+}
+
+/// `POST /admin/v1/jobs/{job}/suspend`.
+pub async fn suspend(
+    Shared(admin): Shared<Arc<Admin>>,
+    Path(job): Path<String>,
+) -> Result<Json<JobMade>, AdminError> {
+    execute(&admin, &job, Change::Suspend).await
+}
+
+/// `POST /admin/v1/jobs/{job}/resume`.
+pub async fn resume(
+    Shared(admin): Shared<Arc<Admin>>,
+    Path(job): Path<String>,
+) -> Result<Json<JobMade>, AdminError> {
+    execute(&admin, &job, Change::Resume).await
+}
+
+/// `POST /admin/v1/jobs/{job}/close`.
+pub async fn close(
+    Shared(admin): Shared<Arc<Admin>>,
+    Path(job): Path<String>,
+) -> Result<Json<JobMade>, AdminError> {
+    execute(&admin, &job, Change::Close).await
 }
 
 /// `POST /admin/v1/jobs/{job}/retry`.

@@ -52,11 +52,11 @@ pub async fn explain(
 }
 
 /// A job as it is written at this system.
-fn written(system: &System, job: &JobRecord, now: Time) -> Written {
+pub fn written(system: &System, job: &JobRecord, now: Time) -> Written {
     let id = job.key.to_string();
     let own = id.strip_prefix(system.issuer()).and_then(|rest| rest.strip_prefix('/'));
     let number = own.unwrap_or(&id).to_owned();
-    Written { number, over: job.until <= now, id }
+    Written { number, over: job.until <= now, job_type: job.job_type.clone(), id }
 }
 
 async fn of_job(system: &System, job: &str) -> Result<Explained, AdminError> {
@@ -92,7 +92,7 @@ fn group_entry(job: &Written, group: &Group<'_>) -> ExplainEntry {
 }
 
 /// A line as a sentence, whether it waits or has ended.
-fn sentence(line: &InstructionView) -> String {
+pub fn sentence(line: &InstructionView) -> String {
     let state = line.state.replace('_', " ");
     match (&line.reason, &line.result) {
         (Some(reason), _) => reason.text.clone(),

@@ -5,29 +5,34 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
-use packhorse_wire::admin::{JobMade, NewJob};
-use packhorse_wire::trust::Limits;
+use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_wire::admin::{JobMade, NewJob, NewTerms};
 use rusqlite::Connection;
 
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError};
-use crate::authority::Authority;
+use super::{Admin, AdminError, known, may, plan_kept};
 use crate::capability::Capabilities;
 use crate::db::hosts::HostRow;
 use crate::db::jobs::{self, Incoming, Taken};
 use crate::db::meta::NextJobNumber;
 use crate::db::packages::PackageRecord;
-use crate::db::{Command, DbError};
+use crate::db::{Command, DbError, history};
+use crate::signer::Signer;
 use crate::system::{System, now};
 
 /// Makes a job.
-struct MakeJob {
-    authority: Arc<Authority>,
-    capabilities: Capabilities,
-    epoch: u64,
-    wish: Wish,
+pub struct MakeJob {
+    /// The keys.
+    pub signer: Signer,
+    /// For locators.
+    pub capabilities: Capabilities,
+    /// Of the server's jobs.
+    pub epoch: u64,
+    /// What is wanted.
+    pub wish: Wish,
+    /// What was planned, as it is kept.
+    pub plan: Option<String>,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.
@@ -46,7 +51,7 @@ impl Command for MakeJob {
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
         let resolved = self.wish.resolve(tx)?;
         let (to, prover) = resolved.destinations.signed(&resolved.fleet)?;
-        let key = JobKey::server(self.epoch, NextJobNumber.apply(tx)?);
+        let key = self.signer.job_key(self.epoch, NextJobNumber.apply(tx)?);
         let job = Job {
             key: key.clone(),
             revision: 1,
@@ -63,7 +68,7 @@ impl Command for MakeJob {
         let proofs =
             prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();
         let incoming = Incoming {
-            envelope: sign(&self.authority, &job)?,
+            envelope: self.signer.sign(&job)?,
             job,
             proofs,
             ended: Vec::new(),
@@ -71,7 +76,13 @@ impl Command for MakeJob {
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key, lines, lowers }),
+            Taken::Stored { job, lines, lowers } => {
+                self.signer.announce(tx, &incoming, self.wish.now)?;
+                if let Some(plan) = &self.plan {
+                    history::keep_plan(tx, job, plan)?;
+                }
+                Ok(Made { key, lines, lowers })
+            }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
         }
     }
@@ -85,19 +96,37 @@ fn copies(resolved: &Resolved) -> Vec<(packhorse_domain::ids::PackageId, u64, Ve
     resolved.packages.iter().map(|package| (package.id, package.size_bytes, Vec::new())).collect()
 }
 
-/// Checks and signs a job.
-///
-/// # Errors
-/// It is none, or larger than a job may be.
-pub fn sign(authority: &Authority, job: &Job) -> Result<Vec<u8>, DbError> {
-    job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
-    let envelope = authority.sign_job(job).map_err(DbError::internal)?;
-    if envelope.len() > Limits::JOB_BYTES {
-        let message =
-            format!("the job has {} bytes, at most {} are possible", envelope.len(), Limits::JOB_BYTES);
-        return Err(DbError::refused("limit", message, Some("make several jobs of it")));
+/// An install and, where it is staged, the transfer that brings its packages to the relays before: both or none.
+struct MakeStaged {
+    transfer: MakeJob,
+    install: MakeJob,
+}
+
+impl Command for MakeStaged {
+    type Answer = (Made, Made);
+
+    fn apply(self, tx: &Connection) -> Result<(Made, Made), DbError> {
+        Ok((self.transfer.apply(tx)?, self.install.apply(tx)?))
     }
-    Ok(envelope)
+}
+
+/// The transfer of a staged install: the same packages, to the relays on the way to the same hosts.
+fn staged(new: &NewJob) -> Result<Option<NewJob>, DbError> {
+    let Some(stage_at) = &new.terms.stage_at else { return Ok(None) };
+    if new.job_type != JobType::Install.as_str() {
+        let hint = "packhorse transfer --at TIME, and the offer or the transfer by itself";
+        return Err(DbError::refused("bad_request", "--stage-at is for installs", Some(hint)));
+    }
+    let terms = NewTerms { keep: new.terms.keep.clone(), for_hosts: true, ..NewTerms::default() };
+    Ok(Some(NewJob {
+        job_type: JobType::Transfer.as_str().to_owned(),
+        packages: new.packages.clone(),
+        to: new.to.clone(),
+        at: Some(stage_at.clone()),
+        until: new.until.clone(),
+        allow_downgrade: false,
+        terms,
+    }))
 }
 
 /// `POST /admin/v1/jobs`.
@@ -106,20 +135,37 @@ pub async fn make(
     Body(new): Body<NewJob>,
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
-    let command = MakeJob {
-        authority: system.authority()?,
-        capabilities: system.capabilities.clone(),
-        epoch: system.epoch,
-        wish: Wish::read(&new, now())?,
+    may::refuse_transfer(system, &new)?;
+    known::refresh(system).await?;
+    let at = now();
+    let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
+        let wish = Wish::read(new, at)?;
+        Ok(MakeJob {
+            signer: may::signer(system, &new.job_type)?,
+            capabilities: system.capabilities.clone(),
+            epoch: system.epoch,
+            plan: Some(plan_kept::of(system, wish.clone()).await?),
+            wish,
+        })
     };
-    let made = system.db.write(command).await?;
-    Ok(Json(announce(system, made)))
+    let Some(transfer) = staged(&new)? else {
+        let not_below = |error| may::not_below(system, &new.job_type, error);
+        let command = command(&new).await.map_err(not_below)?;
+        let made = system.db.write(command).await.map_err(|error| not_below(error.into()))?;
+        return Ok(Json(announce(system, made)));
+    };
+    let both = MakeStaged { transfer: command(&transfer).await?, install: command(&new).await? };
+    let (transfer, install) = system.db.write(both).await?;
+    let transfer = announce(system, transfer).number;
+    Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))
 }
 
 /// Tells lower systems and watchers.
 pub fn announce(system: &System, made: Made) -> JobMade {
     tracing::info!(job = %made.key, lines = made.lines, "job");
     system.wake(&made.lowers);
+    // At a relay the systems above hear of it.
+    system.outbox_news.notify_one();
     system.lines_changed();
-    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines }
+    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines, transfer: None }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use packhorse_domain::ids::{HostId, PackageId};
 use packhorse_domain::job::HostRole;
-use packhorse_domain::lease;
 use packhorse_domain::report::{Body, CopyReport, Traffic};
 use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Command, DbError, hosts, lines, outbox};
+use super::{Command, DbError, hosts, keeping, lines, outbox, rates, transfers};
 
 /// Takes in what relays said of their copies and counters.
 ///
@@ -46,6 +45,7 @@ pub fn reported(
     for (relay, traffic) in traffic {
         let Some(relay) = hosts::by_id(tx, relay)?.filter(is_relay) else { continue };
         write_traffic(tx, relay.row, traffic)?;
+        rates::measure(tx, relay.row, traffic, now)?;
     }
     Ok(())
 }
@@ -89,31 +89,13 @@ pub fn own_traffic(connection: &Connection) -> Result<Traffic, DbError> {
     Ok(found.unwrap_or_default())
 }
 
-/// A copy this relay keeps.
-#[derive(Debug, Clone)]
-pub struct Copy {
-    /// The package.
-    pub package: PackageId,
-    /// Kept until.
-    pub keep_until: Time,
-    /// What it takes in the store.
-    pub size_bytes: u64,
-}
-
-/// This relay's copies.
+/// Whether this relay keeps a package.
 ///
 /// # Errors
 /// The database's.
-pub fn own(connection: &Connection) -> Result<Vec<Copy>, DbError> {
-    let mut statement = connection.prepare_cached("SELECT id, keep_until, size_bytes FROM copies")?;
-    let rows = statement.query_map([], |row| {
-        Ok(Copy {
-            package: PackageId(row.get(0)?),
-            keep_until: Time(row.get(1)?),
-            size_bytes: row.get::<_, i64>(2)? as u64,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+pub fn has(connection: &Connection, package: &PackageId) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM copies WHERE id = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([package.0], |row| row.get(0))?)
 }
 
 /// A package arrived at this relay, whole and durable.
@@ -124,6 +106,8 @@ pub struct Arrived {
     pub package: PackageId,
     /// What it takes in the store.
     pub size_bytes: u64,
+    /// Earlier generations of it here that differ from it in their keeping time alone.
+    pub same_content: Vec<PackageId>,
     /// The counters.
     pub traffic: Traffic,
     /// When.
@@ -134,34 +118,36 @@ impl Command for Arrived {
     type Answer = ();
 
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
-        let standing: Option<i64> = tx
-            .prepare_cached("SELECT keep_until FROM copies WHERE id = ?1")?
-            .query_row([self.package.0], |row| row.get(0))
-            .optional()?;
-        let ordered: Option<i64> = tx
-            .prepare_cached("SELECT MAX(keep_until) FROM job_packages WHERE id = ?1")?
-            .query_row([self.package.0], |row| row.get(0))?;
-        let day_end = |from: Time, days: u32| from.plus_days(i64::from(days) + 1);
-        let package = Time(ordered.unwrap_or(self.now.0));
-        let keep_until =
-            standing.map_or_else(|| lease::arrived(package, &[], self.now, &day_end).until, Time);
-        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (id) DO UPDATE SET keep_until = excluded.keep_until, size_bytes = excluded.size_bytes";
+        let date = keeping::on_arrival(tx, &self.package, self.now)?;
+        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, ordered, by_higher, last_used)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4)
+                   ON CONFLICT (id) DO UPDATE SET keep_until = excluded.keep_until, size_bytes = excluded.size_bytes,
+                     ordered = excluded.ordered, by_higher = excluded.by_higher, dropping = 0";
         tx.prepare_cached(sql)?.execute(params![
             self.package.0,
-            keep_until.0,
+            date.until.0,
             self.size_bytes as i64,
-            self.now.0
+            self.now.0,
+            date.ordered.map(|at| at.0),
+            date.by_higher
         ])?;
+        for earlier in &self.same_content {
+            // The same package ordered with another keeping time: the date moves, either way.
+            if let Some(kept) = keeping::of(tx, earlier)? {
+                keeping::set_date(tx, &self.own, &kept, date, self.now)?;
+            }
+        }
         lines::reached_relay(tx, None, &self.package, self.now)?;
         write_traffic(tx, 0, &self.traffic)?;
         let copy = CopyReport {
             package: self.package,
-            keep_until: Some(keep_until),
+            keep_until: Some(date.until),
             size_bytes: self.size_bytes,
             traffic: self.traffic,
         };
-        outbox::say(tx, &self.own, Body::Copy(copy), self.now)
+        outbox::say(tx, &self.own, Body::Copy(copy), self.now)?;
+        transfers::settle(tx, self.now)?;
+        Ok(())
     }
 }
 
@@ -171,6 +157,8 @@ pub struct Moved {
     pub own: HostId,
     /// The counters.
     pub traffic: Traffic,
+    /// Copies of which bytes were read, and when.
+    pub used: Vec<(PackageId, Time)>,
     /// When.
     pub now: Time,
 }
@@ -179,7 +167,12 @@ impl Command for Moved {
     type Answer = ();
 
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        for (package, at) in &self.used {
+            tx.prepare_cached("UPDATE copies SET last_used = MAX(last_used, ?2) WHERE id = ?1")?
+                .execute(params![package.0, at.0])?;
+        }
         write_traffic(tx, 0, &self.traffic)?;
+        rates::measure(tx, 0, &self.traffic, self.now)?;
         outbox::say(tx, &self.own, Body::Traffic(self.traffic), self.now)
     }
 }
@@ -191,11 +184,20 @@ pub struct Wanted {
     pub package: PackageId,
     /// Its cabinet: whose packagers' keys count.
     pub cabinet: String,
+    /// Who made the job that wants it: a relay's own cabinets count in its own jobs.
+    pub issuer: String,
     /// Shown to the higher system.
     pub capability: Vec<u8>,
     /// When it may be taken in.
     pub starts: Time,
+    /// Whether a transfer to this relay wants it: where there is no room it waits.
+    pub keep: bool,
 }
+
+/// Whether a job `j` is a transfer to this relay whose line is open, in SQL.
+const OWN_TRANSFER: &str = "j.job_type = 'transfer' AND EXISTS (
+  SELECT 1 FROM lines o JOIN hosts h ON h.row = o.host WHERE o.job = p.job AND o.place = p.place
+    AND h.id = (SELECT value FROM meta WHERE key = 'own_id') AND o.verdict IS NULL AND o.outcome IS NULL)";
 
 /// Packages that open lines wait for and this relay does not keep, by when they may be taken in; one statement for all jobs.
 /// The rule is `planner::copy_due`'s.
@@ -204,13 +206,14 @@ pub struct Wanted {
 /// The database's.
 pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError> {
     let sql = format!(
-        "SELECT p.id, p.cabinet, p.capability, MIN(j.starts) FROM job_packages p JOIN jobs j ON j.row = p.job
-         WHERE p.capability IS NOT NULL AND j.intent = 'open' AND j.until > ?1
+        "SELECT p.id, p.cabinet, p.capability, MIN(j.starts), MAX({OWN_TRANSFER}), j.issuer FROM job_packages p JOIN jobs j ON j.row = p.job
+         WHERE p.capability IS NOT NULL AND j.intent = 'open'
            AND p.id NOT IN (SELECT id FROM copies)
            AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.verdict IS NULL
-                       AND l.state IN ({}))
+                       AND l.state IN ({}) AND (j.until > ?1 OR l.begun) AND {})
          GROUP BY p.id ORDER BY MIN(j.starts), p.id",
-        lines::open_words()
+        lines::open_words(),
+        keeping::NOT_MERELY_OFFERED
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map([now.0], |row| {
@@ -219,19 +222,40 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
             cabinet: row.get(1)?,
             capability: row.get(2)?,
             starts: Time(row.get(3)?),
+            keep: row.get(4)?,
+            issuer: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Whether a package is wanted by suspended jobs only: it is not taken in then, even if a lower system asks for it.
+///
+/// # Errors
+/// The database's.
+pub fn suspended(connection: &Connection, package: &PackageId) -> Result<bool, DbError> {
+    let sql = format!(
+        "SELECT COALESCE(MAX(j.intent = 'suspended'), 0) > COALESCE(MAX(j.intent = 'open'), 0)
+         FROM job_packages p JOIN jobs j ON j.row = p.job
+         WHERE p.id = ?1 AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place
+                                       AND l.verdict IS NULL AND l.state IN ({}))",
+        lines::open_words()
+    );
+    Ok(connection.prepare_cached(&sql)?.query_row([package.0], |row| row.get(0))?)
+}
+
 /// What is needed to take in one package that a lower system asks for, whatever its time. Of several jobs one that is still
-/// open counts: only its capability comes anew when the higher system is replaced.
+/// open counts: only its capability comes anew when the higher system is replaced. Nothing for a package that only suspended
+/// jobs want.
 ///
 /// # Errors
 /// The database's.
 pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wanted>, DbError> {
+    if suspended(connection, package)? {
+        return Ok(None);
+    }
     let sql = format!(
-        "SELECT p.id, p.cabinet, p.capability, j.starts FROM job_packages p JOIN jobs j ON j.row = p.job
+        "SELECT p.id, p.cabinet, p.capability, j.starts, {OWN_TRANSFER}, j.issuer FROM job_packages p JOIN jobs j ON j.row = p.job
          WHERE p.id = ?1 AND p.capability IS NOT NULL
          ORDER BY EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.state IN ({})) DESC,
            j.until DESC LIMIT 1",
@@ -244,6 +268,8 @@ pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wan
             cabinet: row.get(1)?,
             capability: row.get(2)?,
             starts: Time(row.get(3)?),
+            keep: row.get(4)?,
+            issuer: row.get(5)?,
         })
     });
     Ok(found.optional()?)

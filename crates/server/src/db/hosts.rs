@@ -36,10 +36,15 @@ pub struct HostRecord {
     pub joined: Time,
     /// Last heard before this start.
     pub last_seen: Option<Time>,
+    /// Until when the memberships in its signed place count.
+    pub groups_until: Time,
+    /// When it joined, as its signed place says.
+    pub place_joined: Time,
 }
 
 /// The columns of [`HostRecord`], in its order.
-pub const COLUMNS: &str = "row, id, name, role, higher, via, generation, oldest, joined, last_seen";
+pub const COLUMNS: &str =
+    "row, id, name, role, higher, via, generation, oldest, joined, last_seen, groups_until, place_joined";
 
 /// Reads [`COLUMNS`].
 ///
@@ -58,6 +63,8 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         oldest: row.get::<_, i64>(7)? as u64,
         joined: Time(row.get(8)?),
         last_seen: row.get::<_, Option<i64>>(9)?.map(Time),
+        groups_until: Time(row.get(10)?),
+        place_joined: Time(row.get(11)?),
     })
 }
 
@@ -112,6 +119,8 @@ pub struct Fleet {
     by_row: HashMap<HostRow, usize>,
     /// Where this system itself stands: empty at the managing server; a relay ends its own route.
     above: Vec<HostId>,
+    /// At a relay: itself.
+    own: Option<usize>,
 }
 
 impl Fleet {
@@ -122,12 +131,19 @@ impl Fleet {
     pub fn load(connection: &Connection) -> Result<Fleet, DbError> {
         let hosts = all(connection)?;
         let by_row = hosts.iter().enumerate().map(|(i, host)| (host.row, i)).collect();
-        Ok(Fleet { hosts, by_row, above: own_route(connection)? })
+        let above = own_route(connection)?;
+        let own = above.last().and_then(|own| hosts.iter().position(|host| host.id == *own));
+        Ok(Fleet { hosts, by_row, above, own })
     }
 
     /// All hosts, by name.
     pub fn hosts(&self) -> &[HostRecord] {
         &self.hosts
+    }
+
+    /// At a relay: its own host.
+    pub fn own(&self) -> Option<&HostRecord> {
+        self.own.map(|i| &self.hosts[i])
     }
 
     /// A host by its number.
@@ -158,16 +174,16 @@ impl Fleet {
         route
     }
 
-    /// Where a host stands, from the managing server down. (`revision` is not that of the signed place.)
+    /// Where a host stands, from the managing server down. (`revision` is not that of the signed place, and its memberships
+    /// are not loaded: see [`super::standings`].)
     pub fn place(&self, host: &HostRecord) -> Place {
         let below =
             self.route(host).into_iter().map(|relay| relay.id).filter(|relay| !self.above.contains(relay));
         Place {
-            host: host.id,
-            name: host.name.clone(),
-            role: host.role,
             route: self.above.iter().copied().chain(below).collect(),
-            revision: 0,
+            groups_until: host.groups_until,
+            joined: host.place_joined,
+            ..Place::new(host.id, &host.name, host.role)
         }
     }
 
@@ -188,8 +204,11 @@ impl Fleet {
     }
 }
 
-/// Where this system itself stands.
-fn own_route(connection: &Connection) -> Result<Vec<HostId>, DbError> {
+/// Where this system itself stands: empty at the managing server; a relay ends its own route.
+///
+/// # Errors
+/// The database's.
+pub fn own_route(connection: &Connection) -> Result<Vec<HostId>, DbError> {
     let Some(bytes) = super::meta::bytes(connection, "route")? else { return Ok(Vec::new()) };
     Ok(bytes.chunks_exact(16).filter_map(|id| id.try_into().ok()).map(HostId).collect())
 }
@@ -267,6 +286,14 @@ pub fn learn(
         ],
         |row| row.get(0),
     )?;
+    if place.host == *own {
+        super::meta::set(tx, "own_row", row)?;
+    }
+    let belongs = |until: Time, joined: Time| until != Time(0) || joined != Time(0);
+    let belonged = before.as_ref().is_some_and(|host| belongs(host.groups_until, host.place_joined));
+    if belonged || belongs(place.groups_until, place.joined) {
+        super::standings::store_memberships(tx, &[(row, place)])?;
+    }
     if first.is_none() {
         tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
         super::feeds::ensure(tx, row)?;
@@ -301,6 +328,11 @@ pub fn forget(tx: &Connection, id: &HostId) -> Result<(), DbError> {
         for sql in [
             "DELETE FROM stored WHERE lower = ?1",
             "DELETE FROM lines WHERE host = ?1",
+            "DELETE FROM attempts WHERE host = ?1",
+            "DELETE FROM rates WHERE host = ?1",
+            "DELETE FROM facts WHERE host = ?1",
+            "DELETE FROM memberships WHERE host = ?1",
+            "DELETE FROM group_hosts WHERE host = ?1",
             "DELETE FROM hosts WHERE row = ?1",
         ] {
             tx.prepare_cached(sql)?.execute([host.row])?;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use packhorse_domain::ids::{HostId, JobKey, PackageId};
+use packhorse_domain::ids::{HostId, JobKey, PackageId, SERVER};
 use packhorse_domain::instruction::{Line, Verdict};
-use packhorse_domain::job::{Clause, Gate, Intent, Job, Place, Proof, gate};
+use packhorse_domain::job::{Gate, Intent, Job, JobType, Proof, gate};
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{self, Opened, PlanLine, Provers};
 use packhorse_domain::time::Time;
@@ -14,9 +14,10 @@ use packhorse_wire::messages::{CopyHint, JobOrder, Order, ProofMsg};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use serde_bytes::ByteBuf;
 
-use super::hosts::{Fleet, HostRow};
+use super::hosts::{Fleet, HostRecord, HostRow};
 use super::lines::{self, LineRow};
-use super::{DbError, feeds};
+use super::standings::{Needs, Standings};
+use super::{DbError, delegations, feeds, keeping, late, transfers};
 use crate::capability::Capabilities;
 
 /// A job's number in this database.
@@ -97,12 +98,41 @@ pub fn take(
         }
         Gate::Known | Gate::Take => {}
     }
-    let row = store(tx, incoming)?;
+    let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
+    keeping::job_came(tx, row, &incoming.job, now)?;
+    let lines = enter(tx, row, incoming, now)?;
+    if incoming.job.job_type == JobType::Transfer {
+        transfers::settle(tx, now)?;
+    }
+    let lowers = dispatch(tx, row, None, capabilities)?;
+    Ok(Taken::Stored { job: row, lines, lowers })
+}
+
+/// Stores a job that a relay below made and told of: it is shown here, and handed to nobody.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn learn(tx: &Connection, incoming: &Incoming, now: Time) -> Result<Taken, DbError> {
+    let known = revision(tx, &incoming.job.key)?;
+    match gate(known.map(|(_, revision)| revision), incoming.job.revision) {
+        Gate::Older => return Ok(Taken::Older),
+        Gate::Known => return Ok(Taken::Known),
+        Gate::Take => {}
+    }
+    let row = store(tx, incoming, now)?;
+    tx.prepare_cached("UPDATE jobs SET learned = 1 WHERE row = ?1")?.execute([row])?;
+    store_packages(tx, row, incoming)?;
+    let lines = enter(tx, row, incoming, now)?;
+    Ok(Taken::Stored { job: row, lines, lowers: Vec::new() })
+}
+
+/// Opens a job's lines here, or ends them.
+fn enter(tx: &Connection, row: JobRow, incoming: &Incoming, now: Time) -> Result<u64, DbError> {
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
-    let places: Vec<Place> = fleet.hosts().iter().map(|host| fleet.place(host)).collect();
-    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, &places);
+    let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
+    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
     let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
     lines::at_relay(tx, row, now)?;
     if incoming.job.intent == Intent::Cancelled {
@@ -110,20 +140,19 @@ pub fn take(
     } else {
         lines::supersede(tx, row, now)?;
     }
-    let lowers = dispatch(tx, row, None, capabilities)?;
-    Ok(Taken::Stored { job: row, lines, lowers })
+    Ok(lines)
 }
 
-fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
+fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
-    let grows =
-        job.rounds.iter().flat_map(|round| &round.to).any(|clause| !matches!(clause, Clause::Hosts { .. }));
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
-                 asked, grows)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 asked, grows, closed, asks_facts, changed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
-                 intent = excluded.intent, grows = excluded.grows
+                 intent = excluded.intent, grows = excluded.grows,
+                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed,
+                 stopped = NULL
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -138,7 +167,10 @@ fn store(tx: &Connection, incoming: &Incoming) -> Result<JobRow, DbError> {
             job.until.0,
             job.intent.as_str(),
             incoming.asked,
-            grows
+            job.grows(),
+            job.terms.closed.map(|at| at.0),
+            job.asks_facts(),
+            now.0
         ],
         |row| row.get(0),
     )?)
@@ -202,6 +234,30 @@ fn stored_proofs(tx: &Connection, row: JobRow, attempt: u32) -> Result<Vec<Proof
     bytes.map_or(Ok(Vec::new()), |bytes| from_cbor_limited(&bytes, PROOFS_BYTES).map_err(DbError::damaged))
 }
 
+/// The lists of a job's rounds, as far as they are here.
+///
+/// # Errors
+/// The database's.
+pub fn all_proofs(tx: &Connection, row: JobRow) -> Result<Vec<Proof>, DbError> {
+    let mut statement = tx.prepare_cached("SELECT proofs FROM job_rounds WHERE job = ?1 ORDER BY attempt")?;
+    let mut rows = statement.query([row])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
+        let proofs: Vec<ProofMsg> = from_cbor_limited(&bytes, PROOFS_BYTES).map_err(DbError::damaged)?;
+        found.extend(proofs.into_iter().map(Proof::from));
+    }
+    Ok(found)
+}
+
+/// A job's packages with their sizes, in its order.
+///
+/// # Errors
+/// The database's.
+pub fn sizes(tx: &Connection, row: JobRow) -> Result<Vec<(PackageId, u64)>, DbError> {
+    Ok(copies(tx, row)?.into_iter().map(|(package, size, _)| (package, size)).collect())
+}
+
 /// The provers of a job's rounds, with one statement.
 fn provers(tx: &Connection, row: JobRow) -> Result<Provers, DbError> {
     let mut statement = tx.prepare_cached("SELECT attempt, proofs FROM job_rounds WHERE job = ?1")?;
@@ -216,8 +272,18 @@ fn provers(tx: &Connection, row: JobRow) -> Result<Provers, DbError> {
     Ok(provers)
 }
 
+/// The relay below which a job counts, if a relay made it. A job of a relay to which nothing was delegated counts nowhere.
+fn scope(tx: &Connection, job: JobRow) -> Result<Option<HostId>, DbError> {
+    let issuer: String =
+        tx.prepare_cached("SELECT issuer FROM jobs WHERE row = ?1")?.query_row([job], |row| row.get(0))?;
+    if issuer == SERVER {
+        return Ok(None);
+    }
+    Ok(Some(delegations::scope(tx, &issuer)?.unwrap_or(HostId([0; 16]))))
+}
+
 /// Opens lines, or their next attempt, with one statement for all; answers how many changed.
-fn open_lines(
+pub(super) fn open_lines(
     tx: &Connection,
     job: JobRow,
     packages: usize,
@@ -228,14 +294,17 @@ fn open_lines(
     if opened.is_empty() {
         return Ok(0);
     }
+    let scope = scope(tx, job)?;
+    let within = |host: &&HostRecord| scope.is_none_or(|relay| fleet.place(host).is_below(&relay));
     let rows: std::collections::HashMap<HostId, HostRow> =
-        fleet.hosts().iter().map(|host| (host.id, host.row)).collect();
+        fleet.hosts().iter().filter(within).map(|host| (host.id, host.row)).collect();
     let list: Vec<(HostRow, u32, Option<u32>)> = opened
         .iter()
         .filter_map(|open| rows.get(&open.host).map(|row| (*row, open.attempt, open.leaf)))
         .collect();
     let list = serde_json::to_string(&list).map_err(DbError::internal)?;
     let places = serde_json::to_string(&(0..packages).collect::<Vec<_>>()).map_err(DbError::internal)?;
+    super::history::keep_attempts(tx, job, &list)?;
     let change = super::meta::next(tx, "change")?;
     let fresh = Line::new(1, now);
     // Any later attempt is followed: the signed round is the authority. Whether the one before has ended may never have
@@ -245,7 +314,7 @@ fn open_lines(
          FROM json_each(?2) e, json_each(?3) p WHERE true
          ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, leaf = excluded.leaf,
            state = excluded.state, since = excluded.since, verdict = NULL, verdict_at = NULL, reason = NULL,
-           outcome = NULL, change = excluded.change
+           outcome = NULL, begun = 0, change = excluded.change
          WHERE excluded.attempt > lines.attempt";
     let changed = tx.prepare_cached(sql)?.execute(params![
         job,
@@ -258,29 +327,39 @@ fn open_lines(
     Ok(changed as u64)
 }
 
-/// Puts a job's newest revision into the feeds of the direct lower systems that have lines of it (`only`: of this one).
-/// Lines and proofs are loaded with one statement each, whatever their number.
+/// Puts a job's newest revision into the feeds of the direct lower systems that have lines of it (`only`: of these), and of
+/// the relays below which it may take in hosts that come later: they do that also while they are cut off from here. Lines and
+/// proofs are loaded with one statement each, whatever their number.
 ///
 /// # Errors
 /// The database's or the encoder's.
 pub fn dispatch(
     tx: &Connection,
     job: JobRow,
-    only: Option<HostRow>,
+    only: Option<&[HostRow]>,
     capabilities: &Capabilities,
 ) -> Result<Vec<HostRow>, DbError> {
-    let by_lower = plan_lines(tx, job, only)?;
+    let (envelope, grows, kept_back): (Vec<u8>, bool, bool) = tx
+        .prepare_cached("SELECT envelope, grows, learned OR stopped IS NOT NULL FROM jobs WHERE row = ?1")?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if kept_back {
+        return Ok(Vec::new());
+    }
+    let mut by_lower = plan_lines(tx, job, only)?;
+    if grows {
+        for (row, id) in late::relays_to_tell(tx, &envelope, only)? {
+            by_lower.entry(row).or_insert_with(|| (id, Vec::new()));
+        }
+    }
     if by_lower.is_empty() {
         return Ok(Vec::new());
     }
-    let envelope: Vec<u8> =
-        tx.prepare_cached("SELECT envelope FROM jobs WHERE row = ?1")?.query_row([job], |row| row.get(0))?;
     let copies = copies(tx, job)?;
     let provers = provers(tx, job)?;
     let mut orders = Vec::new();
     for (lower, (id, lines)) in &by_lower {
-        // A client whose lines have all ended is not told again; a relay may have hosts that were told by it only.
-        let Some(part) = planner::order(lines, &provers) else { continue };
+        // A relay that has no line of it (yet) gets the job alone.
+        let part = planner::order(lines, &provers).unwrap_or_default();
         let hint = |(package, size, until): &(PackageId, u64, Time)| CopyHint {
             package: (*package).into(),
             size_bytes: *size,
@@ -300,13 +379,18 @@ pub fn dispatch(
 
 type ByLower = BTreeMap<HostRow, (HostId, Vec<PlanLine>)>;
 
-/// The planner's input for each direct lower system, with one statement: a host's lines of the job together.
-fn plan_lines(tx: &Connection, job: JobRow, only: Option<HostRow>) -> Result<ByLower, DbError> {
+/// The planner's input for each direct lower system, with one statement: a host's lines of the job together. A relay's own
+/// agent has nothing to do with a transfer to that relay.
+fn plan_lines(tx: &Connection, job: JobRow, only: Option<&[HostRow]>) -> Result<ByLower, DbError> {
+    let only = only.map(serde_json::to_string).transpose().map_err(DbError::internal)?;
     let sql = format!(
         "SELECT h.via, v.id, h.id, MAX(l.attempt), MAX(l.leaf), MIN(l.state IN ({}))
          FROM lines l JOIN hosts h ON h.row = l.host JOIN hosts v ON v.row = h.via
-         WHERE l.job = ?1 AND (?2 IS NULL OR h.via = ?2) GROUP BY h.row",
-        lines::end_words()
+         WHERE l.job = ?1 AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2)))
+           AND NOT (v.id IS (SELECT value FROM meta WHERE key = 'own_id')
+                    AND (SELECT job_type FROM jobs WHERE row = ?1) = 'transfer')
+         GROUP BY h.row",
+        lines::closed_words()
     );
     let mut statement = tx.prepare_cached(&sql)?;
     let mut rows = statement.query(params![job, only])?;
@@ -345,48 +429,20 @@ pub fn redispatch(
     now: Time,
 ) -> Result<(), DbError> {
     let sql = format!(
-        "SELECT DISTINCT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
-         WHERE h.via = ?1 AND l.state IN ({}) AND j.until + ?3 > ?2 ORDER BY l.job",
-        lines::open_words()
+        "SELECT l.job FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
+         WHERE h.via = ?1 AND l.state NOT IN ({}) AND j.until + ?3 > ?2
+         UNION SELECT j.row FROM jobs j JOIN hosts h ON h.row = ?1 AND h.role = 'relay'
+         WHERE j.grows AND j.closed IS NULL AND j.until > ?2 AND j.intent <> 'cancelled' ORDER BY 1",
+        lines::closed_words()
     );
     // A host may still hold what was cancelled or missed: told again for as long as it remembers jobs.
     let remembered = Time(0).plus_days(packhorse_domain::job::VALID_DAYS).0;
     let mut statement = tx.prepare_cached(&sql)?;
     let jobs = statement.query_map(params![lower, now.0, remembered], |row| row.get(0))?;
     for job in jobs.collect::<Result<Vec<JobRow>, _>>()? {
-        dispatch(tx, job, Some(lower), capabilities)?;
+        dispatch(tx, job, Some(&[lower]), capabilities)?;
     }
     Ok(())
-}
-
-/// Takes a host that joined (or was moved here) into the open jobs that name it by where it stands; answers the lower
-/// systems with something new.
-///
-/// # Errors
-/// The database's or the encoder's.
-pub fn take_in(
-    tx: &Connection,
-    fleet: &Fleet,
-    host: HostRow,
-    capabilities: &Capabilities,
-    read_job: impl Fn(&[u8]) -> Option<Job>,
-    now: Time,
-) -> Result<Vec<HostRow>, DbError> {
-    let Some(host) = fleet.get(host) else { return Ok(Vec::new()) };
-    let place = fleet.place(host);
-    let sql = "SELECT row, envelope FROM jobs WHERE grows AND until > ?1 AND intent = 'open'";
-    let mut statement = tx.prepare_cached(sql)?;
-    let jobs =
-        statement.query_map([now.0], |row| Ok((row.get::<_, JobRow>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let mut lowers = Vec::new();
-    for (row, envelope) in jobs.collect::<Result<Vec<_>, _>>()? {
-        let Some(job) = read_job(&envelope) else { continue };
-        let opened = planner::opens(&job, &[], &[], std::slice::from_ref(&place));
-        if open_lines(tx, row, job.packages.len(), &opened, fleet, now)? > 0 {
-            lowers.extend(dispatch(tx, row, Some(host.via), capabilities)?);
-        }
-    }
-    Ok(lowers)
 }
 
 /// A job as it is listed.
@@ -408,16 +464,22 @@ pub struct JobRecord {
     pub starts: Time,
     /// Ends.
     pub until: Time,
-    /// `open` or `cancelled`.
+    /// `open`, `suspended` or `cancelled`.
     pub intent: String,
     /// JSON of what was understood of `--to`.
     pub asked: String,
+    /// Whether hosts that join later are taken in.
+    pub grows: bool,
+    /// When its newest revision came here.
+    pub changed: Time,
+    /// Why it was stopped from above, if it was.
+    pub stopped: Option<String>,
 }
 
-const JOB_COLUMNS: &str =
-    "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked";
+pub(super) const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
+                                      intent, asked, grows AND closed IS NULL, changed, stopped";
 
-fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
+pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
         row: row.get(0)?,
         key: JobKey {
@@ -433,6 +495,9 @@ fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
         until: Time(row.get(9)?),
         intent: row.get(10)?,
         asked: row.get(11)?,
+        grows: row.get(12)?,
+        changed: Time(row.get(13)?),
+        stopped: row.get(14)?,
     })
 }
 
@@ -491,7 +556,7 @@ pub fn needing(connection: &Connection, package: &PackageId) -> Result<u64, DbEr
 #[cfg(test)]
 mod tests {
     use packhorse_domain::ids::PackageLabel;
-    use packhorse_domain::job::{JobPackage, JobType, Round};
+    use packhorse_domain::job::{Clause, JobPackage, Round};
 
     use super::*;
     use crate::db::copies;

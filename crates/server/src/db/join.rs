@@ -16,7 +16,8 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
-use super::{Command, DbError, feeds, jobs, tokens};
+use super::late::{self, Why};
+use super::{Command, DbError, feeds, keeping, places, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -102,7 +103,15 @@ impl Command for Join {
             hosts::begins_anew(tx, row)?;
         }
         let fleet = Fleet::load(tx)?;
-        lowers.extend(jobs::take_in(tx, &fleet, row, &self.capabilities, read_own_job, self.now)?);
+        lowers.extend(late::take_in(
+            tx,
+            &fleet,
+            &[row],
+            Why::Place,
+            &self.capabilities,
+            read_own_job,
+            self.now,
+        )?);
         Ok(LetIn { host: id, chain_pem: issued.chain_pem, generation, place: envelope, lowers })
     }
 }
@@ -185,7 +194,9 @@ impl Join {
                 .query_row([host.row], |row| row.get(0))?,
             None => 0,
         };
-        Ok(Place { host: id, name: name.to_string(), role: self.role, route, revision: revision as u64 + 1 })
+        let place =
+            Place { route, revision: revision as u64 + 1, ..Place::new(id, name.as_str(), self.role) };
+        places::complete(tx, place, known, self.now)
     }
 
     fn store(
@@ -218,6 +229,7 @@ impl Join {
             ],
             |row| row.get(0),
         )?;
+        super::standings::store_memberships(tx, &[(row, place)])?;
         if higher.is_none() {
             tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
             feeds::ensure(tx, row)?;
@@ -257,15 +269,23 @@ pub struct Remember {
     pub own: HostId,
     /// The host.
     pub learned: Learned,
+    /// For locators of jobs it is taken into.
+    pub capabilities: Option<Capabilities>,
     /// Now.
     pub now: Time,
 }
 
 impl Command for Remember {
-    type Answer = ();
+    type Answer = Vec<HostRow>;
 
-    fn apply(self, tx: &Connection) -> Result<(), DbError> {
-        hosts::learn(tx, &self.own, &self.learned, self.now).map(|_| ())
+    /// Answers the lower systems with something new: the line to the higher system may be cut before the order comes down that
+    /// speaks of the host.
+    fn apply(self, tx: &Connection) -> Result<Vec<HostRow>, DbError> {
+        keeping::set_own_id(tx, &self.own)?;
+        let learned = hosts::learn(tx, &self.own, &self.learned, self.now)?;
+        let (Some(host), Some(capabilities)) = (learned, &self.capabilities) else { return Ok(Vec::new()) };
+        let fleet = Fleet::load(tx)?;
+        late::take_in(tx, &fleet, &[host], Why::Place, capabilities, read_own_job, self.now)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::{Line, LineKey, State, Verdict};
 use packhorse_domain::time::Time;
+use packhorse_domain::version::not_above;
 use packhorse_wire::envelope::{from_cbor_limited, to_cbor};
 use packhorse_wire::messages::{OutcomeMsg, ReasonMsg};
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
@@ -15,7 +16,7 @@ use super::{DbError, meta};
 
 /// Columns that [`line()`] reads.
 pub const COLUMNS: &str =
-    "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome";
+    "attempt, state, since, seen_incarnation, seen_no, verdict, verdict_at, reason, outcome, begun";
 /// Most bytes of a stored reason or outcome.
 const BLOB_BYTES: usize = 64 << 10;
 /// Rows of one multi-row statement.
@@ -56,6 +57,7 @@ pub fn line(row: &Row<'_>, at: usize) -> Result<Line, DbError> {
             (Some(life), Some(no)) => Some((Incarnation(life as u64), no as u64)),
             _ => None,
         },
+        begun: row.get(at + 9)?,
         verdict: match verdict.as_deref().and_then(Verdict::parse) {
             Some(verdict) => Some((verdict, Time(row.get::<_, Option<i64>>(at + 6)?.unwrap_or(0)))),
             None => None,
@@ -131,10 +133,10 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
              ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, state = excluded.state,
                since = excluded.since, seen_incarnation = excluded.seen_incarnation, seen_no = excluded.seen_no,
                verdict = excluded.verdict, verdict_at = excluded.verdict_at, reason = excluded.reason,
-               outcome = excluded.outcome, change = excluded.change",
-            vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
+               outcome = excluded.outcome, begun = excluded.begun, change = excluded.change",
+            vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; group.len()].join(", ")
         );
-        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 13);
+        let mut values: Vec<Box<dyn ToSql>> = Vec::with_capacity(group.len() * 14);
         for (at, line) in group {
             let reason = line.reason.as_ref().map(|reason| to_cbor(&ReasonMsg::from(reason)));
             let outcome = line.outcome.as_ref().map(|outcome| to_cbor(&OutcomeMsg::from(outcome)));
@@ -151,6 +153,7 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
                 Box::new(line.verdict.map(|(_, at)| at.0)),
                 Box::new(reason.transpose().map_err(DbError::internal)?),
                 Box::new(outcome.transpose().map_err(DbError::internal)?),
+                Box::new(line.begun),
                 Box::new(change),
             ]);
         }
@@ -181,6 +184,16 @@ pub fn open_words() -> String {
     words(|state| !state.is_end())
 }
 
+/// Ends that nothing follows, as an SQL list: of what was rejected the host may say more in the same attempt.
+pub fn closed_words() -> String {
+    words(|state| state.is_end() && !state.may_come_back())
+}
+
+/// States of an offer that nobody has chosen, as an SQL list.
+pub fn unchosen_words() -> &'static str {
+    "'registered', 'waiting', 'offered'"
+}
+
 /// A verdict over all lines of a job that have not begun; answers how many. The same rule as [`Line::judge`], for all lines
 /// at once.
 ///
@@ -190,31 +203,65 @@ pub fn judge_job(tx: &Connection, job: JobRow, verdict: Verdict, now: Time) -> R
     let change = meta::next(tx, "change")?;
     let sql = format!(
         "UPDATE lines SET verdict = ?2, verdict_at = ?3, change = ?4
-         WHERE job = ?1 AND verdict IS NULL AND state IN ({})",
+         WHERE job = ?1 AND verdict IS NULL AND NOT begun AND state IN ({})",
         unbegun_words()
     );
     Ok(tx.prepare_cached(&sql)?.execute(params![job, verdict.end().as_str(), now.0, change])? as u64)
 }
 
 /// The verdict over lines of older jobs of the same issuer whose package (same cabinet and name) a newer job brings to the
-/// same host. (A retry of an older job may also supersede; that the host says itself.)
+/// same host: jobs of the same type, of offers what nobody has chosen; and an install also takes the place of offers of the
+/// same or a lower version that nobody has chosen. The same rule as the host's (`domain::agent`). (A retry of an older job
+/// may also supersede, and a user who chooses a later offer too; that the host says itself.)
 ///
 /// # Errors
 /// The database's.
 pub fn supersede(tx: &Connection, newer: JobRow, now: Time) -> Result<u64, DbError> {
+    let (unbegun, unchosen) = superseded(tx, newer, now)?;
     let change = meta::next(tx, "change")?;
-    let sql = format!(
-        "UPDATE lines SET verdict = 'superseded', verdict_at = ?2, change = ?3
-         WHERE verdict IS NULL AND state IN ({}) AND job <> ?1
-           AND (job, place) IN (
-             SELECT p.job, p.place FROM job_packages p JOIN jobs j ON j.row = p.job
-             JOIN job_packages mine ON mine.job = ?1 AND mine.cabinet = p.cabinet AND mine.name = p.name
-             JOIN jobs me ON me.row = ?1 AND me.issuer = j.issuer AND me.job_type = j.job_type
-             WHERE j.created < me.created AND j.until > ?2)
-           AND host IN (SELECT host FROM lines WHERE job = ?1)",
-        unbegun_words()
-    );
-    Ok(tx.prepare_cached(&sql)?.execute(params![newer, now.0, change])? as u64)
+    let mut changed = 0;
+    for (places, states) in [(unbegun, unbegun_words()), (unchosen, unchosen_words().to_owned())] {
+        if places.is_empty() {
+            continue;
+        }
+        let places = serde_json::to_string(&places).map_err(DbError::internal)?;
+        let sql = format!(
+            "UPDATE lines SET verdict = 'superseded', verdict_at = ?2, change = ?3
+             WHERE verdict IS NULL AND NOT begun AND state IN ({states})
+               AND (job, place) IN (SELECT value ->> '$[0]', value ->> '$[1]' FROM json_each(?4))
+               AND host IN (SELECT host FROM lines WHERE job = ?1)"
+        );
+        changed += tx.prepare_cached(&sql)?.execute(params![newer, now.0, change, places])? as u64;
+    }
+    Ok(changed)
+}
+
+/// A package of a job, by its place.
+type Places = Vec<(JobRow, u32)>;
+
+/// The packages of older jobs whose place a newer job takes: at lines that have not begun, and at those that nobody has
+/// chosen.
+fn superseded(tx: &Connection, newer: JobRow, now: Time) -> Result<(Places, Places), DbError> {
+    let sql = "SELECT p.job, p.place, p.version, mine.version, j.job_type, me.job_type
+               FROM jobs me JOIN job_packages mine ON mine.job = me.row
+               JOIN job_packages p ON p.cabinet = mine.cabinet AND p.name = mine.name AND p.job <> me.row
+               JOIN jobs j ON j.row = p.job AND j.issuer = me.issuer
+               WHERE me.row = ?1 AND j.created < me.created AND j.until > ?2
+                 AND (j.job_type = me.job_type OR (j.job_type = 'offer' AND me.job_type = 'install'))";
+    let mut statement = tx.prepare_cached(sql)?;
+    let mut rows = statement.query(params![newer, now.0])?;
+    let (mut unbegun, mut unchosen) = (Places::new(), Places::new());
+    while let Some(row) = rows.next()? {
+        let at = (row.get(0)?, row.get(1)?);
+        let (theirs, mine): (String, String) = (row.get(2)?, row.get(3)?);
+        let (older, newer): (String, String) = (row.get(4)?, row.get(5)?);
+        match older.as_str() {
+            "offer" if newer == "offer" || not_above(&theirs, &mine) => unchosen.push(at),
+            "offer" => {}
+            _ => unbegun.push(at),
+        }
+    }
+    Ok((unbegun, unchosen))
 }
 
 /// The verdict over all lines whose job's end has come: an offer that nobody chose has ended, anything else was missed.
@@ -226,17 +273,19 @@ pub fn miss(tx: &Connection, now: Time) -> Result<u64, DbError> {
     let change = meta::next(tx, "change")?;
     let sql = format!(
         "UPDATE lines SET verdict_at = ?1, change = ?2,
-           verdict = CASE WHEN state IN ('registered', 'waiting', 'offered')
+           verdict = CASE WHEN state IN ({})
                            AND (SELECT job_type FROM jobs WHERE row = lines.job) = 'offer'
                      THEN 'offer_ended' ELSE 'missed' END
-         WHERE verdict IS NULL AND state IN ({}) AND job IN (SELECT row FROM jobs WHERE until <= ?1)",
+         WHERE verdict IS NULL AND NOT begun AND state IN ({}) AND job IN (SELECT row FROM jobs WHERE until <= ?1)",
+        unchosen_words(),
         unbegun_words()
     );
     Ok(tx.prepare_cached(&sql)?.execute(params![now.0, change])? as u64)
 }
 
 /// Lines of hosts that call `relay` (a host's row; `None`: this system itself) and wait for a package that the relay keeps
-/// now: they are at the relay. The same transition as the table's `ReachedRelay`.
+/// now: they are at the relay. (A relay's own copy is what its transfers are about.) The same transition as the table's
+/// `ReachedRelay`. For an offer that nobody has chosen the copy means nothing.
 ///
 /// # Errors
 /// The database's.
@@ -248,9 +297,11 @@ pub fn reached_relay(
 ) -> Result<u64, DbError> {
     let change = meta::next(tx, "change")?;
     let sql = "UPDATE lines SET state = 'at_relay', since = ?3, change = ?4
-               WHERE state IN ('registered', 'waiting')
+               WHERE (state = 'chosen' OR (state IN ('registered', 'waiting')
+                   AND (SELECT job_type FROM jobs WHERE row = lines.job) <> 'offer'))
                  AND host IN (SELECT row FROM hosts WHERE higher IS ?1 AND row IS NOT ?1)
-                 AND (job, place) IN (SELECT job, place FROM job_packages WHERE id = ?2)";
+                 AND (job, place) IN (SELECT p.job, p.place FROM job_packages p JOIN jobs j ON j.row = p.job
+                                      WHERE p.id = ?2 AND j.job_type <> 'transfer')";
     Ok(tx.prepare_cached(sql)?.execute(params![relay, package.0, now.0, change])? as u64)
 }
 
@@ -263,6 +314,7 @@ pub fn at_relay(tx: &Connection, job: JobRow, now: Time) -> Result<u64, DbError>
     let change = meta::next(tx, "change")?;
     let sql = "UPDATE lines SET state = 'at_relay', since = ?2, change = ?3
                WHERE job = ?1 AND state IN ('registered', 'waiting')
+                 AND (SELECT job_type FROM jobs WHERE row = ?1) NOT IN ('transfer', 'offer')
                  AND EXISTS (SELECT 1 FROM hosts h JOIN relay_copies c ON c.relay = h.higher
                              JOIN job_packages p ON p.job = lines.job AND p.place = lines.place AND p.id = c.id
                              WHERE h.row = lines.host)";

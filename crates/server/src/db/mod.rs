@@ -4,21 +4,35 @@
 //! transaction and answers only after commit, so that the price of durability is shared. A command that fails is taken back
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
+pub mod access;
 pub mod control;
 pub mod copies;
+pub mod delegations;
+pub mod endings;
 pub mod feeds;
+pub mod groups;
+pub mod history;
 pub mod hosts;
 pub mod jobs;
 pub mod join;
+pub mod keeping;
+pub mod known;
+pub mod late;
 pub mod lines;
 pub mod meta;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod page;
+pub mod places;
+pub mod rates;
 pub mod rebuild;
+pub mod relay_jobs;
 pub mod reports;
 mod schema;
+pub mod standings;
 pub mod tokens;
+pub mod transfers;
 pub mod views;
 
 use std::cell::Cell;

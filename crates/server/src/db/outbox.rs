@@ -1,6 +1,6 @@
 //! A relay's outbox: what it and the systems below it have to say, kept until the managing server's receipt.
 
-use packhorse_domain::ids::HostId;
+use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::report::{Body, Receipt, Report};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{from_cbor_limited, to_cbor};
@@ -12,7 +12,7 @@ use super::{Command, DbError, meta};
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 250;
 /// Most bytes of a stored report.
-const REPORT_BYTES: usize = 64 << 10;
+const REPORT_BYTES: usize = 2 << 20;
 /// Most bytes of reports read at once: a request that holds them and soft words is taken by the higher system.
 const BATCH_BYTES: usize = REQUEST_BYTES_MAX / 2;
 
@@ -45,10 +45,24 @@ pub fn append(tx: &Connection, reports: &[Report]) -> Result<(), DbError> {
 /// # Errors
 /// The database's or the encoder's.
 pub fn say(tx: &Connection, own: &HostId, body: Body, now: Time) -> Result<(), DbError> {
+    say_numbered(tx, own, body, now).map(|_| ())
+}
+
+/// [`say`], answering the report's life and number.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn say_numbered(
+    tx: &Connection,
+    own: &HostId,
+    body: Body,
+    now: Time,
+) -> Result<(Incarnation, u64), DbError> {
     let no = meta::next(tx, "own_reports")? as u64;
     let base = meta::number(tx, "own_base")?.unwrap_or(0) as u64;
     let incarnation = meta::own_incarnation(tx)?;
-    append(tx, &[Report { origin: *own, incarnation, no, base, at: now, body }])
+    append(tx, &[Report { origin: *own, incarnation, no, base, at: now, body }])?;
+    Ok((incarnation, no))
 }
 
 /// Reads what comes after `after`, at most `limit` reports and as many bytes as one request holds, and the newest number

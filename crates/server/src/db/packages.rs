@@ -157,6 +157,36 @@ pub fn registered(
     Ok(statement.query_row(params![cabinet, id.0], record).optional()?)
 }
 
+/// Writes a package down under the label it has; what is there already stays.
+///
+/// # Errors
+/// The database's.
+pub fn note(tx: &Connection, package: &PackageRecord) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO packages ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+         ON CONFLICT DO NOTHING"
+    );
+    tx.prepare_cached(&sql)?.execute(params![
+        package.id.0,
+        package.label.cabinet,
+        package.label.name,
+        package.label.version,
+        package.label.generation,
+        package.version_order,
+        package.kind,
+        package.summary,
+        package.depends,
+        package.keep,
+        package.keep_until.0,
+        package.size_bytes as i64,
+        package.chunks as i64,
+        package.entries as i64,
+        package.signed_by,
+        package.registered.0
+    ])?;
+    Ok(())
+}
+
 impl Command for Register {
     type Answer = Registration;
 
@@ -172,27 +202,7 @@ impl Command for Register {
             )?
             .query_row(params![label.cabinet, label.name, label.version], |row| row.get(0))?;
         label.generation = newest.unwrap_or(0) + 1;
-        let sql = format!(
-            "INSERT INTO packages ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
-        );
-        tx.prepare_cached(&sql)?.execute(params![
-            package.id.0,
-            package.label.cabinet,
-            package.label.name,
-            package.label.version,
-            package.label.generation,
-            package.version_order,
-            package.kind,
-            package.summary,
-            package.depends,
-            package.keep,
-            package.keep_until.0,
-            package.size_bytes as i64,
-            package.chunks as i64,
-            package.entries as i64,
-            package.signed_by,
-            package.registered.0
-        ])?;
+        note(tx, &package)?;
         Ok(Registration { label: package.label, already: false })
     }
 }

@@ -12,10 +12,14 @@ use packhorse_wire::envelope::to_cbor;
 use packhorse_wire::messages::{Order, ReceiptMsg, ReportMsg};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 
-use super::hosts::{self, HostRow};
+use crate::capability::Capabilities;
+
+use super::hosts::{self, Fleet, HostRow};
 use super::jobs::JobRow;
+use super::join::read_own_job;
+use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, control, copies, feeds, outbox};
+use super::{Command, DbError, control, copies, feeds, outbox, relay_jobs, standings};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -38,6 +42,8 @@ pub struct StoreReports {
     pub after: u64,
     /// And covers up to this one.
     pub through: u64,
+    /// For locators of jobs that hosts are taken into.
+    pub capabilities: Capabilities,
     /// Number in the outbox, and report.
     pub reports: Vec<(u64, Report)>,
     /// Now.
@@ -53,6 +59,8 @@ pub struct Stored {
     pub lowers: Vec<HostRow>,
     /// Whether there is something new in the own outbox.
     pub forward: bool,
+    /// Whether hosts were taken into jobs by what they said of themselves.
+    pub taken_in: bool,
     /// Jobs whose lines changed.
     pub jobs: HashSet<JobRow>,
 }
@@ -73,13 +81,18 @@ impl Command for StoreReports {
         if batch.is_empty() {
             return Ok(answer);
         }
+        // Before their lines are looked for.
+        let learned = relay_jobs::reported(tx, self.lower, &batch, self.now)?;
         let (known, places) = load(tx, self.position, self.lower, &batch)?;
         let ingested = ingest(self.position, known, batch);
         answer.jobs = write_lines(tx, &ingested, &places)?;
+        answer.jobs.extend(learned);
         log_refused(tx, &ingested, &self.lower_name, self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
+        let told = told_facts(tx, &ingested, &self.capabilities, self.now)?;
+        answer.taken_in = !told.is_empty();
+        answer.lowers = told;
         control::applied(tx, &ingested.applied)?;
-        control::job_keys(tx, &ingested.job_keys)?;
         match (self.position, self.own) {
             (Position::Relay, Some(_)) => {
                 outbox::append(tx, &ingested.fresh)?;
@@ -88,11 +101,26 @@ impl Command for StoreReports {
             _ => {
                 write_history(tx, &ingested.fresh, self.now)?;
                 write_alarms(tx, &ingested.fresh)?;
-                answer.lowers = send_receipts(tx, &ingested.receipts)?;
+                answer.lowers.extend(send_receipts(tx, &ingested.receipts)?);
             }
         }
         Ok(answer)
     }
+}
+
+/// Hosts that say something new of themselves are taken into the jobs that ask for it, here and now.
+fn told_facts(
+    tx: &Connection,
+    ingested: &Ingested,
+    capabilities: &Capabilities,
+    now: Time,
+) -> Result<Vec<HostRow>, DbError> {
+    let changed = standings::store_facts(tx, &ingested.facts)?;
+    if changed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fleet = Fleet::load(tx)?;
+    late::take_in(tx, &fleet, &changed, Why::Facts, capabilities, read_own_job, now)
 }
 
 fn stored(tx: &Connection, lower: HostRow, life: Incarnation, server: Incarnation) -> Result<u64, DbError> {
@@ -223,9 +251,11 @@ fn write_alarms(tx: &Connection, fresh: &[Report]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Counters are left out: they come each second, only the newest say something, and those are kept.
+/// Counters and facts are left out: only the newest say something, and those are kept. So are relays' jobs, which are stored
+/// as jobs.
 fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbError> {
-    let kept: Vec<&Report> = fresh.iter().filter(|report| !matches!(report.body, Body::Traffic(_))).collect();
+    let kept = |report: &&Report| !matches!(report.body, Body::Traffic(_) | Body::Facts(_) | Body::Job(_));
+    let kept: Vec<&Report> = fresh.iter().filter(kept).collect();
     for group in kept.chunks(ROWS_MAX) {
         let sql = format!(
             "INSERT INTO history (origin, incarnation, no, at, received, body) VALUES {} ON CONFLICT DO NOTHING",

@@ -203,9 +203,69 @@ CREATE INDEX jobs_until ON jobs (until);
 ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
-CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL,
+  suspended_since INTEGER) WITHOUT ROWID;
+-- control: when a job's newest revision came here.
+ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+
 CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
   WITHOUT ROWID;
+
+-- What a host's newest signed place says beyond its route: its memberships, until when they count, when it joined (0: that
+-- does not matter). See db/standings.rs.
+ALTER TABLE hosts ADD COLUMN groups_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN place_joined INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE memberships (host INTEGER NOT NULL, grp BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (host, grp))
+  WITHOUT ROWID;
+-- What hosts say of themselves, the newest: a JSON list of name and value.
+CREATE TABLE facts (host INTEGER PRIMARY KEY, at INTEGER NOT NULL, body TEXT NOT NULL);
+-- Groups at the managing server: see db/groups.rs. One with a condition has no members that are written down.
+CREATE TABLE groups (row INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, condition TEXT,
+  created INTEGER NOT NULL);
+CREATE TABLE group_hosts (grp INTEGER NOT NULL, host INTEGER NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (grp, host))
+  WITHOUT ROWID;
+CREATE INDEX group_hosts_host ON group_hosts (host);
+CREATE TABLE group_groups (grp INTEGER NOT NULL, member INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (grp, member)) WITHOUT ROWID;
+CREATE INDEX group_groups_member ON group_groups (member);
+-- A job that takes in nobody any more; one that asks what hosts say of themselves.
+ALTER TABLE jobs ADD COLUMN closed INTEGER;
+ALTER TABLE jobs ADD COLUMN asks_facts INTEGER NOT NULL DEFAULT 0;
+
+-- What is delegated to relays: see db/delegations.rs.
+CREATE TABLE delegations (relay BLOB PRIMARY KEY, name TEXT NOT NULL, revision INTEGER NOT NULL, envelope BLOB NOT NULL)
+  WITHOUT ROWID;
+-- A relay's job that a withdrawn delegation stopped: what is said of it. One that is known by the relay's report: it is shown
+-- here, and handed to nobody.
+ALTER TABLE jobs ADD COLUMN stopped TEXT;
+ALTER TABLE jobs ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+
+-- room: dates of copies and room for them: see db/keeping.rs. What a job says of dates, and when it was ordered.
+ALTER TABLE jobs ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN keep_days INTEGER;
+ALTER TABLE jobs ADD COLUMN keep_until INTEGER;
+-- room: a transfer of which a piece is stored at its relay.
+ALTER TABLE lines ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
+-- room: which order set a copy's date, whether a higher system did, when it was last read, whether it is to go.
+ALTER TABLE copies ADD COLUMN ordered INTEGER;
+ALTER TABLE copies ADD COLUMN by_higher INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
+-- room: the newest order for each single copy that was taken in.
+CREATE TABLE copy_orders (id BLOB PRIMARY KEY, ordered INTEGER NOT NULL) WITHOUT ROWID;
+
+-- history: how earlier attempts of a line stood when the next began; lines of jobs long over, as numbers: see db/history.rs.
+CREATE TABLE attempts (job INTEGER NOT NULL, host INTEGER NOT NULL, place INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  state TEXT NOT NULL, since INTEGER NOT NULL, verdict TEXT, verdict_at INTEGER, PRIMARY KEY (job, host, place, attempt))
+  WITHOUT ROWID;
+CREATE INDEX attempts_host ON attempts (host);
+CREATE TABLE folded (job INTEGER NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, lines INTEGER NOT NULL,
+  PRIMARY KEY (job, place, state)) WITHOUT ROWID;
+-- history: what a job was planned to do when it was made (JSON).
+CREATE TABLE plans (job INTEGER PRIMARY KEY, plan TEXT NOT NULL);
+-- history: what lines carried, as measured: see db/rates.rs. `way` is in (from its higher system) or out (to what is below).
+CREATE TABLE rates (host INTEGER NOT NULL, way TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL,
+  bytes_per_sec INTEGER, measured INTEGER, PRIMARY KEY (host, way)) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

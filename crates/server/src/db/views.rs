@@ -9,6 +9,7 @@ use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::DbError;
+use super::control::{self, SetAt};
 use super::hosts::{Fleet, HostRow};
 use super::jobs::JobRow;
 use super::lines::{self, LineRow};
@@ -17,20 +18,23 @@ use super::lines::{self, LineRow};
 pub type Counts = BTreeMap<String, u64>;
 
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
-fn shown() -> String {
+pub(super) fn shown() -> String {
     format!(
-        "CASE WHEN l.verdict IS NOT NULL AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        "CASE WHEN l.verdict IS NOT NULL AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
         lines::unbegun_words()
     )
 }
 
-/// Lines by job and shown state, of one job or of all.
+/// Lines by job and shown state, of one job or of all; those that are only numbers any more, too.
 ///
 /// # Errors
 /// The database's.
 pub fn job_counts(connection: &Connection, only: Option<JobRow>) -> Result<HashMap<JobRow, Counts>, DbError> {
     let sql = format!(
-        "SELECT l.job, {}, COUNT(*) FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2",
+        "SELECT job, state, SUM(n) FROM (
+           SELECT l.job AS job, {} AS state, COUNT(*) AS n FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2
+           UNION ALL SELECT job, state, lines FROM folded WHERE ?1 IS NULL OR job = ?1)
+         GROUP BY 1, 2",
         shown()
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -138,7 +142,10 @@ pub struct CopyRecord {
 /// # Errors
 /// The database's.
 pub fn copies(connection: &Connection) -> Result<Vec<CopyRecord>, DbError> {
-    let sql = "SELECT relay, id, keep_until, size_bytes FROM relay_copies ORDER BY relay, id";
+    // Of itself a relay knows better than what was reported.
+    let sql = "SELECT relay, id, keep_until, size_bytes FROM relay_copies
+               UNION ALL SELECT m.value, c.id, c.keep_until, c.size_bytes FROM copies c JOIN meta m ON m.key = 'own_row'
+               ORDER BY 1, 2";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         Ok(CopyRecord {
@@ -184,15 +191,17 @@ pub struct Scene {
     pub fleet: Fleet,
     /// Which relays keep what.
     pub copies: HashSet<(HostRow, PackageId)>,
+    /// What is set at relays.
+    pub controls: HashMap<HostRow, SetAt>,
 }
 
-/// Loads what lines stand in, with two statements.
+/// Loads what lines stand in; the number of statements does not depend on how much there is.
 ///
 /// # Errors
 /// The database's.
 pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
     let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
-    Ok(Scene { fleet: Fleet::load(connection)?, copies })
+    Ok(Scene { fleet: Fleet::load(connection)?, copies, controls: control::all(connection)? })
 }
 
 /// The counters of all relays, as reported.
@@ -200,7 +209,9 @@ pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
 /// # Errors
 /// The database's.
 pub fn traffic(connection: &Connection) -> Result<HashMap<HostRow, Traffic>, DbError> {
-    let sql = "SELECT relay, received_bytes, sent_bytes, used_bytes, free_bytes FROM traffic";
+    // Row 0 is this relay itself.
+    let sql = "SELECT COALESCE(m.value, t.relay), t.received_bytes, t.sent_bytes, t.used_bytes, t.free_bytes
+               FROM traffic t LEFT JOIN meta m ON m.key = 'own_row' AND t.relay = 0";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let traffic = Traffic {
@@ -234,6 +245,30 @@ pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<P
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Names of hosts at or below a relay whose open lines need a package, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub fn needing_below(
+    connection: &Connection,
+    relay: HostRow,
+    package: &PackageId,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "WITH RECURSIVE tree (row, depth) AS (
+           SELECT ?1, 0 UNION ALL
+           SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
+         SELECT DISTINCT n.name FROM tree JOIN hosts n ON n.row = tree.row JOIN lines l ON l.host = tree.row
+         JOIN job_packages p ON p.job = l.job AND p.place = l.place
+         WHERE p.id = ?2 AND l.verdict IS NULL AND l.state IN ({}) ORDER BY n.name LIMIT ?3",
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![relay, package.0, limit as i64], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The label of every package that is registered or in a job.
 ///
 /// # Errors
@@ -258,23 +293,45 @@ pub fn labels(connection: &Connection) -> Result<HashMap<PackageId, PackageLabel
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The hosts whose newest word on a package's name is that they have this very package.
+/// What hosts have of a package's name, by their newest word: its identity and its version.
 ///
 /// # Errors
 /// The database's.
-pub fn having(connection: &Connection, package: &JobPackageRecord) -> Result<HashSet<HostRow>, DbError> {
+pub fn newest(
+    connection: &Connection,
+    cabinet: &str,
+    name: &str,
+) -> Result<HashMap<HostRow, (PackageId, String)>, DbError> {
     // With MAX(), SQLite takes the other columns from the row that has the maximum.
-    let sql = "SELECT host, id, MAX(since) FROM (
-                 SELECT l.host AS host, p.id AS id, l.since AS since FROM job_packages p
+    let sql = "SELECT host, id, version, MAX(since) FROM (
+                 SELECT l.host AS host, p.id AS id, p.version AS version, l.since AS since FROM job_packages p
                  JOIN lines l ON l.job = p.job AND l.place = p.place
                  WHERE p.cabinet = ?1 AND p.name = ?2 AND l.state IN ('done', 'already_installed'))
                GROUP BY host";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![package.label.cabinet, package.label.name], |row| {
-        Ok((row.get::<_, HostRow>(0)?, PackageId(row.get(1)?)))
-    })?;
-    let newest = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(newest.into_iter().filter(|(_, id)| *id == package.id).map(|(host, _)| host).collect())
+    let rows = statement
+        .query_map(params![cabinet, name], |row| Ok((row.get(0)?, (PackageId(row.get(1)?), row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Transfers of these packages that begin later than `starts`: as they are addressed, and when.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn later_transfers(
+    connection: &Connection,
+    packages: &[PackageId],
+    starts: Time,
+) -> Result<Vec<(String, Time)>, DbError> {
+    let list: Vec<String> = packages.iter().map(ToString::to_string).collect();
+    let list = serde_json::to_string(&list).map_err(DbError::internal)?;
+    let sql = "SELECT DISTINCT j.issuer || '/' || j.number, j.starts FROM json_each(?1) e
+               JOIN job_packages p ON p.id = unhex(e.value) JOIN jobs j ON j.row = p.job
+               WHERE j.job_type = 'transfer' AND j.intent = 'open' AND j.starts > ?2 AND j.until > ?2
+               ORDER BY j.starts LIMIT 3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![list, starts.0], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Something that was refused.

@@ -10,10 +10,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use packhorse_content::serve::serve;
-use packhorse_content::store::StoreError;
+use packhorse_content::store::{Reader, StoreError};
+use packhorse_content::through::Through;
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::ingest::Position;
+use packhorse_domain::job::HostRole;
 use packhorse_wire::messages::{FramesRequest, ManifestRequest, RANGES_MAX};
 use tokio::time::Instant;
 
@@ -37,7 +39,8 @@ pub async fn manifest(
     let request: ManifestRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
-    let envelope = at_hand(&system, &package, move |store| store.manifest_envelope(&package)).await?;
+    let held = may_wait(&system, &caller)?;
+    let envelope = manifest_of(&system, package).await?;
     let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
     if offset > envelope.len() {
         return Err(LowerError::bad_request("the manifest is shorter than that"));
@@ -47,7 +50,7 @@ pub async fn manifest(
     let pieces: Vec<Bytes> =
         (0..length).step_by(PIECE_BYTES).map(|at| rest.slice(at..(at + PIECE_BYTES).min(length))).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<Bytes, std::io::Error>));
-    Ok(([(header::CONTENT_LENGTH, length.to_string())], counted(&system, stream)).into_response())
+    Ok(([(header::CONTENT_LENGTH, length.to_string())], counted(&system, held, stream)).into_response())
 }
 
 /// [`packhorse_wire::messages::FRAMES`].
@@ -59,6 +62,7 @@ pub async fn frames(
     let request: FramesRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
+    let held = may_wait(&system, &caller)?;
     if request.ranges.len() > RANGES_MAX {
         return Err(LowerError::bad_request(format!("at most {RANGES_MAX} ranges at once")));
     }
@@ -69,9 +73,14 @@ pub async fn frames(
         }
         ranges.insert(start..end);
     }
-    let reader = at_hand(&system, &package, move |store| store.reader(&package)).await?;
+    let found = at_hand(&system, package).await?;
     let patience = if system.position == Position::Top { PATIENCE } else { ARRIVAL_PATIENCE };
-    Ok(counted(&system, serve(reader, ranges, patience)).into_response())
+    system.copies.touch(package);
+    let stream = match found {
+        Found::Here(reader) => serve(reader, ranges, patience),
+        Found::Passing(through) => through.attach(ranges, patience),
+    };
+    Ok(counted(&system, held, stream).into_response())
 }
 
 fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8]) -> Result<(), LowerError> {
@@ -87,60 +96,95 @@ fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8
     ))
 }
 
-/// What the store has of a package. A relay that has nothing of it begins to take it in, and this waits for its beginning.
-async fn at_hand<T: Send + 'static>(
-    system: &Arc<System>,
-    package: &PackageId,
-    look: impl Fn(&packhorse_content::store::Store) -> Result<T, StoreError> + Send + Sync + Clone + 'static,
-) -> Result<T, LowerError> {
+/// While this relay is suspended nothing goes from it to lower relays; hosts that install take what is here already. Answers
+/// whether the caller is one whose transfers may have to wait.
+fn may_wait(system: &System, caller: &Caller) -> Result<bool, LowerError> {
+    let passes_on = caller.0.role == HostRole::Relay && caller.0.id != system.id;
+    if passes_on && system.control().suspended {
+        let message = format!("transfers to and through {} are suspended", system.config.name);
+        return Err(LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "suspended", message));
+    }
+    Ok(passes_on)
+}
+
+/// The manifest alone: of a package that a relay does not have it is passed on from above, and the package is not taken in.
+async fn manifest_of(system: &Arc<System>, package: PackageId) -> Result<Bytes, LowerError> {
+    let status = match system.position {
+        Position::Relay => StatusCode::SERVICE_UNAVAILABLE,
+        Position::Top => StatusCode::NOT_FOUND,
+    };
+    match tokio::time::timeout(PATIENCE, crate::copies::manifest_of(system, package)).await {
+        Ok(Ok(envelope)) => Ok(envelope),
+        Ok(Err(error)) => {
+            tracing::info!(%package, %error, "its manifest is not to be had now");
+            Err(not_here(system, status))
+        }
+        Err(_) => Err(not_here(system, status)),
+    }
+}
+
+/// How a package is to be had here.
+enum Found {
+    /// It is in the store, or arriving there.
+    Here(Reader),
+    /// It has no room and passes through.
+    Passing(Through),
+}
+
+/// What there is of a package. A relay that has nothing of it begins to take it in, and this waits for its beginning.
+async fn at_hand(system: &Arc<System>, package: PackageId) -> Result<Found, LowerError> {
     let until = Instant::now() + PATIENCE;
+    let mut news = system.copies.watch();
     let mut asked = false;
     loop {
-        let (store, look) = (system.store.clone(), look.clone());
-        let found = tokio::task::spawn_blocking(move || look(&store)).await.map_err(|error| {
-            tracing::error!(%error, "reading the store");
-            LowerError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "this system has trouble with its store",
-            )
-        })?;
-        match found {
-            Ok(found) => return Ok(found),
-            Err(StoreError::NotFound(_)) if system.position == Position::Relay && Instant::now() < until => {
-                if !asked {
-                    crate::copies::ask_for(system, *package);
-                    asked = true;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(StoreError::NotFound(_)) => {
-                let status = if system.position == Position::Relay {
-                    StatusCode::SERVICE_UNAVAILABLE
-                } else {
-                    StatusCode::NOT_FOUND
-                };
-                let message = format!("{} does not have this package yet", system.config.name);
-                return Err(LowerError::new(status, "not_here", message));
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store");
-                let message = "this system has trouble with its store";
-                return Err(LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message));
-            }
+        // Seen before looking: what comes after the look wakes us.
+        news.borrow_and_update();
+        let store = system.store.clone();
+        let here = tokio::task::spawn_blocking(move || store.reader(&package)).await;
+        match here.map_err(|error| trouble(&error))? {
+            Ok(reader) => return Ok(Found::Here(reader)),
+            Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(trouble(&error)),
+        }
+        if let Some(through) = system.copies.passing(&package) {
+            return Ok(Found::Passing(through));
+        }
+        if system.position == Position::Top {
+            return Err(not_here(system, StatusCode::NOT_FOUND));
+        }
+        if !asked {
+            crate::copies::ask_for(system, package);
+            asked = true;
+        }
+        if tokio::time::timeout_at(until, news.changed()).await.is_err() {
+            return Err(not_here(system, StatusCode::SERVICE_UNAVAILABLE));
         }
     }
 }
 
-/// A body that is paced and counted as it is taken.
+fn not_here(system: &System, status: StatusCode) -> LowerError {
+    LowerError::new(status, "not_here", format!("{} does not have this package yet", system.config.name))
+}
+
+fn trouble(error: &dyn std::error::Error) -> LowerError {
+    tracing::error!(%error, "the store");
+    let message = "this system has trouble with its store";
+    LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
+}
+
+/// A body that is paced and counted as it is taken; `held`: it ends when this relay is suspended.
 fn counted(
     system: &Arc<System>,
+    held: bool,
     stream: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 ) -> Body {
     let system = system.clone();
     let stream = stream.then(move |piece| {
         let system = system.clone();
         async move {
+            if held && system.control().suspended {
+                return Err(std::io::Error::other("transfers are suspended"));
+            }
             if let Ok(bytes) = &piece {
                 system.throttle.pass(bytes.len()).await;
                 system.sent(bytes.len() as u64);

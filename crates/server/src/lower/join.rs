@@ -101,8 +101,12 @@ async fn pass_on(system: &System, passed: JoinBelowRequest) -> Result<JoinRespon
     let response: JoinResponse = upper.link().call(JOIN_BELOW, &passed, JOIN_TIMEOUT).await?;
     match hosts::verified(&system.trust(), response.place.to_vec(), response.generation) {
         Ok(learned) => {
-            system.db.write(Remember { own: system.id, learned, now: now() }).await?;
+            let capabilities = Some(system.capabilities.clone());
+            let lowers =
+                system.db.write(Remember { own: system.id, learned, capabilities, now: now() }).await?;
             system.reload_directory().await?;
+            system.wake(&lowers);
+            system.copies_news.notify_one();
         }
         // A newer job key may be on its way down: the host is learned from the feed then.
         Err(error) => tracing::warn!(%error, "a place that passed through is not trusted yet"),

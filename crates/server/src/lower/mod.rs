@@ -1,6 +1,8 @@
-//! What lower systems may ask: the paths of [`packhorse_wire::messages`]. Exactly two are open to callers without a
-//! certificate, joining and renewing; everything else is for hosts that are below this system and call it directly.
+//! What lower systems may ask: the paths of [`packhorse_wire::messages`]. Exactly three are open to callers without a
+//! certificate: joining, and renewing and a relay's access, which are signed by the host's key; everything else is for hosts
+//! that are below this system and call it directly.
 
+mod access;
 mod auth;
 mod content;
 mod feed;
@@ -26,7 +28,7 @@ use crate::db::DbError;
 use crate::error::ServerError;
 use crate::system::System;
 
-/// Longest request but for reports, in bytes: two of them need no certificate, and a request is held in memory as a whole.
+/// Longest request but for reports, in bytes: some of them need no certificate, and a request is held in memory as a whole.
 const SMALL_REQUEST_BYTES: usize = 128 << 10;
 
 /// The routes.
@@ -37,6 +39,7 @@ pub fn router(system: Arc<System>) -> Router {
         .route(messages::JOIN, post(join::join))
         .route(messages::JOIN_BELOW, post(join::join_below))
         .route(messages::RENEW, post(join::renew))
+        .route(messages::ACCESS, post(access::access))
         .route(messages::MANIFEST, post(content::manifest))
         .route(messages::FRAMES, post(content::frames))
         .layer(DefaultBodyLimit::max(SMALL_REQUEST_BYTES))

@@ -40,6 +40,7 @@ pub async fn reports(
         server: Incarnation(request.server),
         after: request.after,
         through: request.through,
+        capabilities: system.capabilities.clone(),
         reports,
         now: now(),
     };
@@ -48,7 +49,10 @@ pub async fn reports(
     if stored.forward {
         system.outbox_news.notify_one();
     }
-    if !stored.jobs.is_empty() {
+    if stored.taken_in {
+        system.copies_news.notify_one();
+    }
+    if stored.taken_in || !stored.jobs.is_empty() {
         system.lines_changed();
     }
     encode(&ReportsResponse {

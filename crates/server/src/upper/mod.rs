@@ -1,5 +1,6 @@
 //! A relay's own lower side: it asks its higher system for orders and tells it what it and the hosts below it have to say.
 
+mod access;
 mod feed;
 mod renew;
 mod reports;
@@ -13,6 +14,7 @@ use packhorse_domain::time::pause_micros;
 use packhorse_wire::enroll::{EnrollError, HostIdentity};
 use packhorse_wire::net::Link;
 
+pub use access::{ACCESS_FILE, ask as ask_access, job_key, run as run_access};
 pub use feed::run as run_feed;
 pub use renew::run as run_renewal;
 pub use reports::run as run_reports;
@@ -26,6 +28,7 @@ const PAUSE_SECS: (i64, i64) = (1, 30);
 pub struct Upper {
     /// Random at each start: two machines under one name show by it.
     pub run: u64,
+    higher: String,
     link: Link,
     identity: RwLock<Arc<HostIdentity>>,
     cursor: Mutex<Option<Cursor>>,
@@ -44,11 +47,17 @@ impl Upper {
     ) -> Result<Upper, EnrollError> {
         Ok(Upper {
             run: random_incarnation().0,
+            higher: identity.higher.name.clone(),
             link: identity.link()?,
             identity: RwLock::new(Arc::new(identity)),
             cursor: Mutex::new(cursor),
             hop: Mutex::new(hop),
         })
+    }
+
+    /// The higher system's name.
+    pub fn higher_name(&self) -> &str {
+        &self.higher
     }
 
     /// The link to it.

@@ -45,7 +45,7 @@ async fn bad_input_gets_a_reason_and_a_hint() {
         (install(&["below:nowhere"]), 404, "unknown_host"),
         (install(&["below:pc1"]), 400, "bad_destination"),
         (install(&["all-relays"]), 400, "bad_destination"),
-        (install(&["group:sales"]), 400, "not_yet"),
+        (install(&["group:sales"]), 404, "unknown_group"),
         (install(&[]), 400, "no_destination"),
         (with("packages", json!([])), 400, "no_package"),
         (with("packages", json!(["office/nothing"])), 404, "unknown_package"),
@@ -243,5 +243,5 @@ async fn statements(hosts: u32) -> (u64, u64) {
 async fn ten_hosts_and_two_thousand_need_the_same_number_of_statements() {
     let (few, many) = (statements(10).await, statements(2000).await);
     assert_eq!(few, many);
-    assert!(few.0 < 60 && few.1 < 60, "{few:?}");
+    assert!(few.0 < 60 && few.1 < 80, "{few:?}");
 }

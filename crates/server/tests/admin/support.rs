@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use packhorse_content::build::build;
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
@@ -129,7 +130,7 @@ impl Top {
 
     /// A host's report about a job's only package, as its direct lower system brings it.
     pub async fn report(&self, host: &HostRecord, no: u64, job: u64, attempt: u32, event: LineEvent) {
-        let (via, epoch) = (host.via, self.system.epoch);
+        let epoch = self.system.epoch;
         let packages = self.system.db.read(move |connection| {
             let job = packhorse_server::db::jobs::find(connection, "server", job)?.unwrap();
             packhorse_server::db::views::job_packages(connection, Some(job.row))
@@ -137,14 +138,20 @@ impl Top {
         let package = packages.await.unwrap().into_values().next().unwrap()[0].id;
         let line =
             LineReport { job: packhorse_domain::ids::JobKey::server(epoch, job), package, attempt, event };
-        let report = Report {
-            origin: host.id,
-            incarnation: Incarnation(7),
-            no,
-            base: 0,
-            at: now(),
-            body: ReportBody::Line(line),
-        };
+        self.say(host, no, ReportBody::Line(line)).await;
+    }
+
+    /// What a host says of itself.
+    pub async fn says(&self, host: &HostRecord, no: u64, facts: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let facts = Facts::new(facts.iter().map(own)).unwrap();
+        self.say(host, no, ReportBody::Facts(facts)).await;
+    }
+
+    /// A host's report, as its direct lower system brings it.
+    pub async fn say(&self, host: &HostRecord, no: u64, body: ReportBody) {
+        let via = host.via;
+        let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
             own: None,
@@ -155,11 +162,18 @@ impl Top {
             server: self.system.incarnation,
             after: 0,
             through: 1,
+            capabilities: self.system.capabilities.clone(),
             reports: vec![(1, report)],
             now: now(),
         };
         self.system.db.write(command).await.unwrap();
         self.system.lines_changed();
+    }
+
+    /// The newest package.
+    pub async fn package(&self) -> packhorse_domain::ids::PackageId {
+        let labels = self.system.db.read(packhorse_server::db::views::labels).await.unwrap();
+        *labels.keys().next().unwrap()
     }
 
     /// The cabinet `office` with a key, and `office/editor@1.0:1` in it.

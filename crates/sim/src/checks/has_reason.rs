@@ -2,7 +2,7 @@
 
 use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::{Line, LineKey};
-use packhorse_domain::job::Job;
+use packhorse_domain::job::{Intent, Job};
 use packhorse_domain::reason::{LineFacts, RelayFacts, shown};
 use packhorse_domain::time::Time;
 
@@ -34,6 +34,8 @@ pub fn every_line_has_a_reason(
         last_seen: seen(host),
         has_copy: copies.contains_key(&(*host, key.package)),
         percent: None,
+        suspended: None,
+        shut: None,
     };
     let route: Vec<RelayFacts> = place.route.iter().map(relay).collect();
     let facts = LineFacts {
@@ -41,6 +43,7 @@ pub fn every_line_has_a_reason(
         job: &job.key,
         at: job.at,
         created: job.created,
+        suspended: (job.intent == Intent::Suspended).then_some(job.created),
         host: &place.name,
         online: online(&place.host) || !place.route.is_empty(),
         last_seen: seen(&place.host),

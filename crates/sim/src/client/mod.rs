@@ -139,6 +139,7 @@ impl AgentNode {
     pub fn effect(&mut self, cx: &mut Cx<'_>, effect: &Effect) {
         match effect {
             Effect::Obtain(line) => self.obtain(cx, line),
+            Effect::Stop(line) => self.stop(line),
             Effect::Drop(line) => self.let_go(line),
             Effect::Send => self.send_reports(cx),
             Effect::Probe(_) | Effect::Install(_) | Effect::Check(_) | Effect::Recover(_) => {}

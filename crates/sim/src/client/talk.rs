@@ -14,6 +14,7 @@ use crate::cx::Cx;
 use crate::msg::{Lives, Msg, Order};
 use crate::options::Plant;
 use crate::signed::Signed;
+use crate::sites::bare;
 
 impl AgentNode {
     /// A batch of the higher system's feed.
@@ -59,7 +60,7 @@ impl AgentNode {
         }
         let mut job = doc.unverified().clone();
         let Some(place) = self.store.now().place.as_ref() else { return };
-        let attempt = job.round_for(place, &part.proofs).map(|round| round.attempt);
+        let attempt = job.round_for(&bare(place, cx.now), &part.proofs).map(|round| round.attempt);
         let known = self.agent.revision(&job.key);
         if gate(known, job.revision) == Gate::Older {
             cx.stats.older_refused += 1;
@@ -67,7 +68,7 @@ impl AgentNode {
                 job.revision = known.unwrap_or(0) + 1;
             }
         }
-        self.input(cx, Input::Order { job, attempt });
+        self.input(cx, Input::Order { job, attempt, ahead_secs: 0 });
     }
 
     /// Says upwards that something was refused.

@@ -53,11 +53,16 @@ impl AgentNode {
         self.take_in(cx);
     }
 
-    /// Stops taking in, and forgets what was staged.
-    pub(super) fn let_go(&mut self, line: &LineId) {
+    /// Stops taking in; what was staged stays.
+    pub(super) fn stop(&mut self, line: &LineId) {
         if self.download.as_ref().is_some_and(|(of, _)| of == line) {
             self.download = None;
         }
+    }
+
+    /// Stops taking in, and forgets what was staged.
+    pub(super) fn let_go(&mut self, line: &LineId) {
+        self.stop(line);
         if self.store.now().staged.contains_key(&line.package) {
             self.store.put(AgentWrite::Unstage(line.package));
         }

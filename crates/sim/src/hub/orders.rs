@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::msg::{Lives, Order};
 use crate::options::Plant;
 use crate::signed::Signed;
-use crate::sites::Lower;
+use crate::sites::{Lower, bare};
 
 impl Hub {
     /// A batch of the higher system's feed.
@@ -86,10 +86,16 @@ impl Hub {
             self.store.put(HubWrite::Job(doc.clone(), proofs.clone()));
         }
         let places: Vec<Place> = self.hosts_below().cloned().collect();
-        for opened in opens(doc.unverified(), &proofs, &part.ended, &places) {
-            news |= self.open_lines(cx, doc.unverified(), opened);
+        for opened in
+            opens(doc.unverified(), &proofs, &part.ended, places.iter().map(|place| bare(place, cx.now)))
+        {
+            // A client's route names relays above this one, too: their lines are not here.
+            if places.iter().any(|place| place.host == opened.host) {
+                news |= self.open_lines(cx, doc.unverified(), opened);
+            }
         }
         if news {
+            self.dates_move(cx, doc.unverified());
             self.judge_cancelled(cx, doc.unverified());
             self.distribute(&key);
         }

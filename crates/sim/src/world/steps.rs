@@ -1,7 +1,7 @@
 //! One step of one process: it reads and writes its state, its writes become durable, and only then what it says is said
 //! and what it wants is done.
 
-use packhorse_domain::agent::{Effect, Input};
+use packhorse_domain::agent::{Effect, Input, Ready};
 
 use super::{Event, World};
 use crate::checks::{nobody_is_held, not_taken_twice};
@@ -101,7 +101,9 @@ impl World {
         for out in out {
             match out {
                 Out::Send(to, msg) => self.transmit(id, to, msg),
-                Out::Obtained(line, result) => self.input(id, Input::Obtained(line, result)),
+                Out::Obtained(line, result) => {
+                    self.input(id, Input::Obtained(line, result.map(|()| Ready::default())));
+                }
                 Out::Effect(effect) => self.effect(id, effect),
             }
         }
@@ -123,7 +125,7 @@ impl World {
             Effect::Check(line) => Local::Check(line),
             Effect::Recover(line) => Local::Recover(line),
             Effect::Install(line) => return self.install(id, &line),
-            Effect::Obtain(_) | Effect::Drop(_) | Effect::Send => {
+            Effect::Obtain(_) | Effect::Stop(_) | Effect::Drop(_) | Effect::Send => {
                 return self.step(id, |role, cx| {
                     if let Role::Agent(agent, _) = role {
                         agent.effect(cx, &effect);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::bytes::Id16;
-use crate::pki::RenewProof;
+use crate::pki::{AccessProof, RenewProof};
 
 /// Most addresses a relay may ask for in its certificate.
 pub const ADDRESSES_MAX: usize = 16;
@@ -80,4 +80,20 @@ pub struct RenewResponse {
     pub chain_pem: String,
     /// Its generation.
     pub generation: u64,
+}
+
+/// "My administrator's certificate, please, and this is my job key": signed by the relay's own key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccessRequest {
+    /// [`super::PROTOCOL`].
+    pub v: u32,
+    /// The wish.
+    pub proof: AccessProof,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AccessResponse {
+    /// The administrator's certificate and the authority's, PEM; `None` if none was asked for.
+    pub chain_pem: Option<String>,
 }

@@ -7,6 +7,7 @@
 //! | [`REPORTS`] | [`ReportsRequest`]: what I have to say | [`ReportsResponse`] |
 //! | [`JOIN`], [`JOIN_BELOW`] | [`JoinRequest`], [`JoinBelowRequest`]: without certificate; passed on by a relay | [`JoinResponse`] |
 //! | [`RENEW`] | [`RenewRequest`]: signed by the old key, passed on as it is | [`RenewResponse`] |
+//! | [`ACCESS`] | [`AccessRequest`]: signed by a relay's key, passed on as it is | [`AccessResponse`] |
 //! | [`MANIFEST`] | [`ManifestRequest`] | the manifest's envelope, as bytes |
 //! | [`FRAMES`] | [`FramesRequest`] | frames of chunks, as they are stored |
 
@@ -20,7 +21,10 @@ pub use feed::{
     BelowHost, CopyHint, CursorMsg, FeedRequest, FeedResponse, HOLD_SECS_MAX, JobOrder, Order, OrderMsg,
     ProofMsg, ReceiptMsg,
 };
-pub use join::{ADDRESSES_MAX, JoinBelowRequest, JoinRequest, JoinResponse, RenewRequest, RenewResponse};
+pub use join::{
+    ADDRESSES_MAX, AccessRequest, AccessResponse, JoinBelowRequest, JoinRequest, JoinResponse, RenewRequest,
+    RenewResponse,
+};
 pub use report::{
     BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, REPORTS_MAX, ReasonMsg, ReportMsg,
     ReportsRequest, ReportsResponse, Soft, TrafficMsg,
@@ -39,6 +43,8 @@ pub const JOIN: &str = "/v1/join";
 pub const JOIN_BELOW: &str = "/v1/join-below";
 /// A new certificate against the old key, with or without a certificate that is still valid.
 pub const RENEW: &str = "/v1/renew";
+/// A relay's wish for its administrator's certificate, and its word on its job key, with or without a certificate.
+pub const ACCESS: &str = "/v1/access";
 /// A package's manifest.
 pub const MANIFEST: &str = "/v1/content/manifest";
 /// A package's chunks.

@@ -5,6 +5,7 @@
 //! nothing else in a certificate is believed. Keys are ECDSA P-256 and are made where they are used: the authority
 //! sees certificate requests only.
 
+mod access;
 mod ca;
 mod cert;
 mod error;
@@ -13,6 +14,7 @@ mod host_key;
 mod identity;
 mod renew;
 
+pub use access::{AccessProof, verify_access_proof};
 pub use ca::{Ca, HOST_LIFETIME, Issued, Usage};
 pub use cert::{CaCert, CertInfo, chain_from_pem};
 pub use error::PkiError;

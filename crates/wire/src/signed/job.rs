@@ -1,6 +1,7 @@
 //! The job document, signed by the managing server's job key or, within its delegation, by a relay's.
 
-use packhorse_domain::ids::{JobKey, PackageLabel};
+use packhorse_domain::condition::Condition;
+use packhorse_domain::ids::{GroupId, JobKey, PackageLabel};
 use packhorse_domain::job::{Choosers, Clause, Intent, Job, JobPackage, JobType, Round, Terms};
 use packhorse_domain::lease::{KEEP_DAYS_MAX, Keep};
 use packhorse_domain::time::Time;
@@ -106,6 +107,12 @@ pub enum ClauseDoc {
         /// Relays too.
         relays: bool,
     },
+    /// All relay systems; since version 2.
+    Relays,
+    /// The members of a fixed group; since version 2.
+    Group(Id16),
+    /// The hosts where this holds, with ids in place of names; since version 2.
+    Condition(String),
 }
 
 /// A round.
@@ -225,7 +232,12 @@ impl TryFrom<TermsDoc> for Terms {
 
 /// Whether systems of the version before understand all of it.
 fn is_plain(job: &Job) -> bool {
-    job.job_type == JobType::Install && job.intent != Intent::Suspended && job.terms == Terms::default()
+    let plain =
+        |clause: &Clause| matches!(clause, Clause::Hosts { .. } | Clause::Below(_) | Clause::All { .. });
+    job.job_type == JobType::Install
+        && job.intent != Intent::Suspended
+        && job.terms == Terms::default()
+        && job.clauses().all(plain)
 }
 
 impl From<&Job> for JobDoc {
@@ -265,17 +277,25 @@ impl From<&Clause> for ClauseDoc {
             }
             Clause::Below(relay) => ClauseDoc::Below((*relay).into()),
             Clause::All { relays } => ClauseDoc::All { relays: *relays },
+            Clause::Relays => ClauseDoc::Relays,
+            Clause::Group(group) => ClauseDoc::Group(crate::bytes::Fixed(group.0)),
+            Clause::Condition(condition) => ClauseDoc::Condition(condition.to_string()),
         }
     }
 }
 
-impl From<ClauseDoc> for Clause {
-    fn from(doc: ClauseDoc) -> Clause {
-        match doc {
+impl TryFrom<ClauseDoc> for Clause {
+    type Error = BadPayload;
+
+    fn try_from(doc: ClauseDoc) -> Result<Clause, BadPayload> {
+        Ok(match doc {
             ClauseDoc::Hosts { root, size } => Clause::Hosts { root: root.0, size },
             ClauseDoc::Below(relay) => Clause::Below(relay.into()),
             ClauseDoc::All { relays } => Clause::All { relays },
-        }
+            ClauseDoc::Relays => Clause::Relays,
+            ClauseDoc::Group(group) => Clause::Group(GroupId(group.0)),
+            ClauseDoc::Condition(text) => Clause::Condition(Condition::parse_signed(&text)?),
+        })
     }
 }
 
@@ -285,6 +305,10 @@ impl TryFrom<JobDoc> for Job {
     fn try_from(doc: JobDoc) -> Result<Job, BadPayload> {
         version_up_to("the job", doc.v, VERSION)?;
         let word = |what, word: &str| BadPayload::Word { what, word: word.chars().take(64).collect() };
+        let round = |r: RoundDoc| {
+            let to = r.to.into_iter().map(Clause::try_from).collect::<Result<_, _>>()?;
+            Ok(Round { attempt: r.attempt, ordered: Time(r.ordered), to })
+        };
         let job = Job {
             job_type: JobType::parse(&doc.job_type).ok_or_else(|| word("the job's type", &doc.job_type))?,
             intent: Intent::parse(&doc.intent).ok_or_else(|| word("the job's intent", &doc.intent))?,
@@ -301,15 +325,7 @@ impl TryFrom<JobDoc> for Job {
                     keep_until: Time(p.keep_until),
                 })
                 .collect(),
-            rounds: doc
-                .rounds
-                .into_iter()
-                .map(|r| Round {
-                    attempt: r.attempt,
-                    ordered: Time(r.ordered),
-                    to: r.to.into_iter().map(Clause::from).collect(),
-                })
-                .collect(),
+            rounds: doc.rounds.into_iter().map(round).collect::<Result<_, BadPayload>>()?,
             at: doc.at.map(Time),
             until: Time(doc.until),
             allow_downgrade: doc.allow_downgrade,
@@ -351,6 +367,20 @@ mod tests {
         let bytes = to_cbor(&doc).unwrap();
         assert!(!bytes.windows(5).any(|name| name == b"terms"));
         assert_eq!(Job::try_from(doc).unwrap(), job());
+    }
+
+    #[test]
+    fn groups_and_conditions_come_back() {
+        let mut sale = job();
+        let condition = Condition::parse(&format!("os = linux and below #{}", "01".repeat(16))).unwrap();
+        sale.rounds[0].to =
+            vec![Clause::Relays, Clause::Group(GroupId([7; 16])), Clause::Condition(condition)];
+        let doc = JobDoc::from(&sale);
+        assert_eq!(doc.v, VERSION);
+        assert_eq!(Job::try_from(doc.clone()).unwrap(), sale);
+        let mut named = doc;
+        named.rounds[0].to = vec![ClauseDoc::Condition("below osaka".into())];
+        assert!(matches!(Job::try_from(named), Err(BadPayload::Condition(_))));
     }
 
     #[test]
