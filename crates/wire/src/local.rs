@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Longest line in bytes.
-pub const LINE_BYTES_MAX: usize = 64 << 10;
+pub const LINE_BYTES_MAX: usize = 256 << 10;
 
 /// What a user on the host may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,12 @@ pub enum LocalRequest {
     Postpone {
         /// Which, as in `Offers`.
         offer: String,
+        /// To when, RFC 3339; `None`: the agent's usual time.
+        #[serde(default)]
+        until: Option<String>,
     },
+    /// The system is about to stop: install what is held for that. Root only.
+    Stopping,
 }
 
 /// The agent's answer.
@@ -54,6 +59,11 @@ pub enum LocalResponse {
     Offers(Vec<LocalOffer>),
     /// To `Choose`, `Reject` and `Postpone`: how it stands now.
     Changed(Box<LocalOffer>),
+    /// To `Stopping`: it is done.
+    Stopped {
+        /// How many packages were held for it.
+        installed: u64,
+    },
     /// Not done.
     Refused {
         /// Why.
