@@ -20,6 +20,12 @@ pub struct InstallArgs {
     /// What has not begun by then ends as missed
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// --at is what each machine's own clock shows, in its own zone
+    #[arg(long, requires = "at")]
+    pub host_time: bool,
+    /// How often its user may put it off
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub postpone: u32,
     /// Let versions go down
     #[arg(long)]
     pub allow_downgrade: bool,
@@ -38,7 +44,14 @@ pub struct InstallArgs {
 #[derive(Debug, Subcommand)]
 pub enum JobVerb {
     /// List the jobs, the newest first
-    List(ListArgs),
+    List {
+        /// Only of this type
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["install", "transfer", "offer"])]
+        job_type: Option<String>,
+        /// Which system is asked, and how it is shown.
+        #[command(flatten)]
+        args: ListArgs,
+    },
     /// Show a job and its lines
     Show {
         /// The job.
@@ -48,11 +61,14 @@ pub enum JobVerb {
         #[command(flatten)]
         format: Format,
     },
-    /// Follow a job until all its lines have ended; exit code 0 if all ended well, 1 if not
+    /// Follow a job until all its lines have ended, an offer until every machine shows it; exit code 0 if all ended well, 1 if not
     Watch {
         /// The job.
         #[command(flatten)]
         job: JobAddressArgs,
+        /// Follow an offer until all its lines have ended
+        #[arg(long)]
+        to_end: bool,
     },
     /// Cancel what has not begun
     Cancel {

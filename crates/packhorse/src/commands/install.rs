@@ -3,7 +3,7 @@
 use jiff::{Timestamp, Zoned};
 use packhorse_wire::admin::NewJob;
 
-use crate::args::InstallArgs;
+use crate::args::{Access, InstallArgs, JsonFlag};
 use crate::failure::Outcome;
 use crate::render::{count, explain, table};
 use crate::{address, say, when};
@@ -15,14 +15,21 @@ use super::ask;
 /// # Errors
 /// What is wrong with it.
 pub fn run(args: &InstallArgs) -> Outcome {
-    let job = new_job(args, &Zoned::now())?;
-    ask(&args.access, async |api| {
-        if args.plan {
-            let plan = api.plan(&job).await?;
-            return if args.format.json { table::json(&plan) } else { say::line(&explain::plan(&plan)) };
+    make(&new_job(args, &Zoned::now())?, args.plan, args.format, &args.access)
+}
+
+/// Makes a job, or says what it would do.
+///
+/// # Errors
+/// What the system says against it.
+pub(super) fn make(job: &NewJob, plan: bool, format: JsonFlag, access: &Access) -> Outcome {
+    ask(access, async |api| {
+        if plan {
+            let plan = api.plan(job).await?;
+            return if format.json { table::json(&plan) } else { say::line(&explain::plan(&plan)) };
         }
-        let made = api.new_job(&job).await?;
-        if args.format.json {
+        let made = api.new_job(job).await?;
+        if format.json {
             return table::json(&made);
         }
         if say::is_terminal() {
@@ -49,17 +56,20 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
         job_type: "install".into(),
         packages: args.packages.iter().map(|text| address::package(text)).collect::<Outcome<_>>()?,
         to: args.to.iter().map(|text| address::destination(text)).collect::<Outcome<_>>()?,
-        at: written(at),
+        at: if args.host_time { at.map(|at| when::as_shown(at, now)) } else { written(at) },
         until: written(until),
         allow_downgrade: args.allow_downgrade,
-        terms: packhorse_wire::admin::NewTerms::default(),
+        terms: packhorse_wire::admin::NewTerms {
+            host_time: args.host_time,
+            postpone: args.postpone,
+            ..Default::default()
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Access, JsonFlag};
     use crate::exit::Exit;
 
     fn args(to: &[&str], at: Option<&str>, until: Option<&str>) -> InstallArgs {
@@ -68,6 +78,8 @@ mod tests {
             to: to.iter().map(|text| (*text).to_owned()).collect(),
             at: at.map(Into::into),
             until: until.map(Into::into),
+            host_time: false,
+            postpone: 0,
             allow_downgrade: false,
             plan: false,
             format: JsonFlag::default(),
@@ -80,6 +92,11 @@ mod tests {
         let now: Zoned = "2026-11-24T10:30:00+00:00[UTC]".parse().unwrap();
         let job = new_job(&args(&["pc17", "below:osaka"], Some("+1h"), None), &now).unwrap();
         assert_eq!(job.at.as_deref(), Some("2026-11-24T11:30:00Z"));
+        let tokyo: Zoned = "2026-11-24T10:30:00+09:00[Asia/Tokyo]".parse().unwrap();
+        let shown = InstallArgs { host_time: true, postpone: 2, ..args(&["all"], Some("12:00"), None) };
+        let job = new_job(&shown, &tokyo).unwrap();
+        assert_eq!(job.at.as_deref(), Some("2026-11-24T12:00:00Z"), "what the clock shows");
+        assert_eq!((job.terms.host_time, job.terms.postpone), (true, 2));
         for (to, at, until, why) in [
             ("pc 17", None, None, "a name is made of"),
             ("pc17", Some("2020-01-01 00:00"), None, "in the past"),

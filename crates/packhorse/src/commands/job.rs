@@ -16,13 +16,15 @@ use super::{ask, watch};
 /// The verb's.
 pub fn run(verb: JobVerb) -> Outcome {
     match verb {
-        JobVerb::List(args) => ask(&args.access, async |api| {
-            table::print(&api.jobs().await?, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
+        JobVerb::List { job_type, args } => ask(&args.access, async |api| {
+            let mut jobs = api.jobs().await?;
+            jobs.retain(|job| job_type.as_ref().is_none_or(|wanted| job.job_type == *wanted));
+            table::print(&jobs, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
         }),
         JobVerb::Show { job, format } => show(&job, format),
-        JobVerb::Watch { job } => {
+        JobVerb::Watch { job, to_end } => {
             let path = job_path(&job.job)?;
-            ask(&job.access, async |api| watch::follow(&api, &path).await)
+            ask(&job.access, async |api| watch::follow(&api, &path, to_end).await)
         }
         JobVerb::Cancel { job } => {
             changed(&job, "cancel", ["does not begin any more", "do not begin any more"])

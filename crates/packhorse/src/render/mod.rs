@@ -4,6 +4,7 @@ pub mod explain;
 pub mod host;
 pub mod job;
 pub mod listing;
+pub mod offers;
 pub mod package;
 pub mod relay;
 pub mod status;

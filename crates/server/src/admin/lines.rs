@@ -74,5 +74,6 @@ fn result(line: &Line, until: Time, now: Time) -> Option<ResultView> {
         text: sentence::ended(line, until, now),
         tail: outcome.map_or_else(String::new, |outcome| outcome.tail.clone()),
         verdict,
+        by: outcome.and_then(|outcome| outcome.by.clone()),
     })
 }
