@@ -26,7 +26,7 @@ impl Asked {
     /// What this user may decide on.
     pub(super) async fn offers(&self, peer: Peer) -> LocalResponse {
         match self.listed().await {
-            Some(listed) => LocalResponse::Offers(self.told(peer, listed).await),
+            Some(listed) => LocalResponse::Offers { offers: self.told(peer, listed).await },
             None => refused("the agent is shutting down"),
         }
     }

@@ -100,7 +100,7 @@ fn ask(args: &SocketArgs, request: &LocalRequest) -> Outcome<LocalResponse> {
 
 fn list(args: &SocketArgs) -> Outcome<Vec<LocalOffer>> {
     match ask(args, &LocalRequest::Offers)? {
-        LocalResponse::Offers(offers) => Ok(offers),
+        LocalResponse::Offers { offers } => Ok(offers),
         other => Err(not_as_asked(other)),
     }
 }
