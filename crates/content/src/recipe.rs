@@ -89,7 +89,7 @@ fn read(text: &str) -> Result<Recipe, Line> {
             .text("summary", |text| check_line(text, limits::SUMMARY_BYTES).map(|()| text.to_owned()))?
             .unwrap_or_default(),
         kind,
-        keep: package.text("keep", parse_keep)?.unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
+        keep: package.text("keep", keep_to_come)?.unwrap_or(Keep::Days(KEEP_DAYS_DEFAULT)),
         install: read_install(&root, kind)?,
         check_file: read_check(&root)?,
     })
@@ -172,6 +172,16 @@ fn read_check(root: &Table<'_>) -> Result<Option<String>, Line> {
         Ok(()) => Ok(file.to_owned()),
         Err(error) => Err(format!("{error}; write the absolute path the file has once installed")),
     })
+}
+
+/// A keeping time that has not passed: relays would keep no copy of the package for a moment.
+fn keep_to_come(text: &str) -> Result<Keep, String> {
+    match parse_keep(text)? {
+        Keep::Date(date) if date < jiff::Zoned::now().date() => {
+            Err(format!("keep {text:?} is in the past: no relay would keep the package"))
+        }
+        keep => Ok(keep),
+    }
 }
 
 /// `90d` or a date such as `2026-12-03`. Errors: a sentence that says what is possible.

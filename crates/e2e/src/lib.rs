@@ -24,6 +24,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod small_disk;
 pub mod source;
 pub mod system;
 pub mod tree;

@@ -10,6 +10,9 @@ use crate::cli::{Cli, Ran, within};
 use crate::net::namespace::Namespace;
 use crate::process::Process;
 
+/// What a relay's store may take, where a test does not say.
+const STORE: &str = "10GB";
+
 /// What a system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -51,6 +54,8 @@ pub struct System {
     pub inside: Option<Namespace>,
     /// Environment it is started with.
     pub environment: Vec<(String, String)>,
+    /// Further options it is started with.
+    pub options: Vec<String>,
     process: Option<Process>,
 }
 
@@ -66,6 +71,7 @@ impl System {
             host: "localhost".to_owned(),
             inside: None,
             environment: Vec::new(),
+            options: Vec::new(),
             process: None,
         }
     }
@@ -79,7 +85,12 @@ impl System {
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let data = self.data.display().to_string();
-        let args = [self.kind.noun(), "run", "--data", &data];
+        let mut args = vec![self.kind.noun(), "run", "--data", &data];
+        args.extend(self.options.iter().map(String::as_str));
+        // On a machine whose disk is nearly full a relay would keep nothing, as it should.
+        if self.kind == Kind::Relay && !self.options.iter().any(|option| option == "--store") {
+            args.extend(["--store", STORE]);
+        }
         let start = || Process::start(&args, &self.environment, &self.log());
         self.process = Some(within(self.inside.as_ref(), start));
     }

@@ -29,6 +29,19 @@ pub fn destination(text: &str) -> Outcome<String> {
     }
 }
 
+/// Checks the form of a transfer's destination.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn relay(text: &str) -> Outcome<String> {
+    if text == "all-relays" {
+        return Ok(text.to_owned());
+    }
+    let hint = "a transfer goes to a relay's name or all-relays; --for takes whom the packages are for";
+    let wrong = |why: String| Failure::usage(format!("--to {text:?}: {why}")).hint(hint);
+    Name::for_host(text).map(|name| name.to_string()).map_err(|error| wrong(error.to_string()))
+}
+
 /// A job as it stands in a path of the API: `3`, or `osaka:3` for `osaka/3`.
 ///
 /// # Errors

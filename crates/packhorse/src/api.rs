@@ -7,9 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, Explained, HostDetail, HostView, JobMade, JobSummary, JobView, KeyText,
-    NewCabinet, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
-    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, GroupChanged, GroupDetail,
+    GroupMembers, GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy, KeyText,
+    LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken, PackageDetail, PackageView, PageGranted,
+    PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload,
+    UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -146,6 +148,42 @@ impl Api {
         self.post(&format!("/admin/v1/cabinets/{}/{verb}", encode(cabinet)), &KeyText { key }).await
     }
 
+    /// The groups.
+    pub async fn groups(&self) -> Result<Vec<GroupView>, LinkError> {
+        self.get("/admin/v1/groups").await
+    }
+
+    /// One group.
+    pub async fn group(&self, name: &str) -> Result<GroupDetail, LinkError> {
+        self.get(&format!("/admin/v1/groups/{}", encode(name))).await
+    }
+
+    /// Makes a group.
+    pub async fn new_group(&self, group: &NewGroup) -> Result<GroupChanged, LinkError> {
+        self.post("/admin/v1/groups", group).await
+    }
+
+    /// Puts members in (`add`) or takes them out (`leave`).
+    pub async fn change_group(
+        &self,
+        name: &str,
+        verb: &str,
+        members: &GroupMembers,
+    ) -> Result<GroupChanged, LinkError> {
+        self.post(&format!("/admin/v1/groups/{}/{verb}", encode(name)), members).await
+    }
+
+    /// Puts the hosts of a CSV file in.
+    pub async fn import_group(&self, name: &str, csv: Vec<u8>) -> Result<GroupChanged, LinkError> {
+        self.ask(Method::POST, &format!("/admin/v1/groups/{}/import", encode(name)), csv, TIMEOUT).await
+    }
+
+    /// Removes a group.
+    pub async fn remove_group(&self, name: &str, anyway: bool) -> Result<GroupChanged, LinkError> {
+        let path = format!("/admin/v1/groups/{}?anyway={anyway}", encode(name));
+        self.ask(Method::DELETE, &path, Bytes::new(), TIMEOUT).await
+    }
+
     /// The packages, of one cabinet or of all.
     pub async fn packages(&self, cabinet: Option<&str>) -> Result<Vec<PackageView>, LinkError> {
         match cabinet {
@@ -207,6 +245,11 @@ impl Api {
         self.get(&format!("/admin/v1/jobs/{job}")).await
     }
 
+    /// One machine's part of a job.
+    pub async fn line(&self, job: &str, host: &str) -> Result<LineHistory, LinkError> {
+        self.get(&format!("/admin/v1/jobs/{job}/hosts/{}", encode(host))).await
+    }
+
     /// One job as soon as there is news after `seen`, or after [`HOLD_SECS`].
     pub async fn job_after(&self, job: &str, seen: u64) -> Result<JobView, LinkError> {
         let path = format!("/admin/v1/jobs/{job}?seen={seen}&hold_secs={HOLD_SECS}");
@@ -241,9 +284,30 @@ impl Api {
         self.get("/admin/v1/relays").await
     }
 
+    /// A relay is to keep a copy longer or shorter.
+    pub async fn keep_copy(&self, relay: &str, order: &KeepCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/keep", encode(relay)), order).await
+    }
+
+    /// A relay is to drop a copy.
+    pub async fn drop_copy(&self, relay: &str, order: &DropCopy) -> Result<CopyOrdered, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/drop", encode(relay)), order).await
+    }
+
     /// One relay.
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
+    }
+
+    /// Sets a relay: `suspend`, `resume`.
+    pub async fn set_relay(&self, name: &str, verb: &str) -> Result<ControlMade, LinkError> {
+        let path = format!("/admin/v1/relays/{}/{verb}", encode(name));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// Sets limits at a relay.
+    pub async fn limit_relay(&self, name: &str, limits: &NewLimits) -> Result<ControlMade, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/limit", encode(name)), limits).await
     }
 }
 

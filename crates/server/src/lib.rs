@@ -24,6 +24,7 @@ pub mod folder;
 mod hold;
 pub mod init;
 pub mod lower;
+mod pace;
 pub mod page;
 pub mod presence;
 pub mod run;
@@ -33,4 +34,7 @@ pub mod upper;
 
 pub use error::ServerError;
 pub use init::{InitOptions, Initialised, RelayJoinOptions, RelayJoined, init, relay_join};
-pub use run::{Running, relay_url, run_relay, run_server, start_relay, start_relay_within, start_server};
+pub use run::{
+    HISTORY_DAYS_MIN, Running, relay_url, run_relay, run_server, start_relay, start_relay_within,
+    start_server,
+};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_content::store::Store;
+use packhorse_domain::time::Time;
 use packhorse_wire::enroll::IdentityFolder;
 use packhorse_wire::net::{AcceptLimits, Identity, ServerTls, serve};
 use packhorse_wire::pki::{CaCert, CertInfo, HostKey, chain_from_pem, renew_due};
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
 use crate::db::meta::Start;
 use crate::db::places::RenewMemberships;
@@ -28,6 +30,8 @@ use crate::{admin, copies, init, lower, page};
 
 /// How often it is looked for jobs whose end has come.
 const DUTY: Duration = Duration::from_secs(1);
+/// How often old results are looked for.
+const FOLD: Duration = Duration::from_secs(6 * 3600);
 /// How often it is written down when hosts were last heard.
 const SEEN: Duration = Duration::from_secs(20);
 /// How often the managing server looks for memberships that end before long.
@@ -35,15 +39,19 @@ const MEMBERSHIPS: Duration = Duration::from_secs(3600);
 /// How often the managing server looks at its own certificate.
 const CERTIFICATE: Duration = Duration::from_secs(3600);
 
-/// Runs a managing server until `shutdown`.
+/// The shortest time results are kept in full, in days: jobs are valid for 90, and hosts repeat their results for 90 more.
+pub const HISTORY_DAYS_MIN: u32 = 181;
+
+/// Runs a managing server until `shutdown`. `history_days`: how long results are kept in full.
 ///
 /// # Errors
 /// It cannot be started.
 pub async fn run_server(
     data: &Path,
+    history_days: u32,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_server(data).await?.serve(shutdown).await
+    start_server(data).await?.keeping_history(history_days).serve(shutdown).await
 }
 
 /// A system that listens and has yet to answer.
@@ -103,9 +111,10 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
 /// It cannot be started.
 pub async fn run_relay(
     data: &Path,
+    store_bytes: Option<u64>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_relay(data).await?.serve(shutdown).await
+    start_relay_within(data, store_bytes).await?.serve(shutdown).await
 }
 
 /// Starts a relay.
@@ -227,6 +236,13 @@ impl Running {
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 
+    /// Results are kept in full for so many days, and then as numbers.
+    #[must_use]
+    pub fn keeping_history(mut self, days: u32) -> Running {
+        self.tasks.spawn(fold(self.system.clone(), i64::from(days.max(HISTORY_DAYS_MIN))));
+        self
+    }
+
     /// What its parts share.
     pub fn system(&self) -> &Arc<System> {
         &self.system
@@ -291,6 +307,24 @@ async fn duties(system: Arc<System>) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "lines whose end has come"),
         }
+    }
+}
+
+/// Folds what is older than `days` into numbers, at the start and then every few hours.
+async fn fold(system: Arc<System>, days: i64) {
+    loop {
+        let before = Time(now().0.saturating_sub(Time(0).plus_days(days).0));
+        match system.db.write(Fold { before }).await {
+            Ok(folded) if folded != FoldedAway::default() => {
+                tracing::info!(?folded, "results of long ago are numbers now");
+                // There may be more of them; others get their turn in between.
+                tokio::time::sleep(DUTY).await;
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "old results cannot be folded"),
+        }
+        tokio::time::sleep(FOLD).await;
     }
 }
 

@@ -20,15 +20,24 @@
 //! | `POST /admin/v1/jobs` | [`NewJob`] | [`JobMade`] |
 //! | `GET /admin/v1/jobs` | | `[JobSummary]` |
 //! | `GET /admin/v1/jobs/{job}?seen=&hold_secs=` | held until there is news after `seen` | [`JobView`] |
+//! | `GET /admin/v1/jobs/{job}/hosts/{host}` | | [`LineHistory`] |
 //! | `POST /admin/v1/jobs/{job}/cancel` | | [`JobMade`] |
 //! | `POST /admin/v1/jobs/{job}/retry` | [`Retry`] | [`JobMade`] |
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/suspend`, `…/resume` | | [`ControlMade`] |
+//! | `POST /admin/v1/relays/{name}/limit` | [`NewLimits`] | [`ControlMade`] |
+//! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
+//! | `/admin/v1/groups…` | see `admin/groups.rs` | |
 //! | `POST /admin/v1/page` | | [`PageGranted`] |
 //!
 //! `{job}` is `3` or `osaka:3` (a slash does not fit into a path). Errors are [`Problem`] with a status of 400 to 599.
+
+mod groups;
+
+pub use groups::{GroupChanged, GroupDetail, GroupMember, GroupMembers, GroupView, NewGroup};
 
 use std::collections::BTreeMap;
 
@@ -76,8 +85,62 @@ pub struct HostDetail {
     pub certificate_generation: u64,
     /// Two machines answer under its name, since then.
     pub twins_since: Option<String>,
+    /// Fixed groups it is in, also by groups that are members of them.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// What it says of itself, by name.
+    #[serde(default)]
+    pub facts: BTreeMap<String, String>,
+    /// When it said so, RFC 3339.
+    #[serde(default)]
+    pub facts_at: Option<String>,
     /// Its lines, the newest job first.
     pub instructions: Vec<HostLine>,
+    /// What happened there, the oldest first; of a long past the newest part.
+    #[serde(default)]
+    pub events: Vec<EventView>,
+}
+
+/// One machine's part of a job, in `job show JOB HOST`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineHistory {
+    /// `server/3`.
+    pub job: String,
+    /// The machine.
+    pub host: String,
+    /// Its lines.
+    pub instructions: Vec<InstructionView>,
+    /// What happened to them, the oldest first.
+    pub events: Vec<EventView>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// When, by the clock of the system it happened at; RFC 3339.
+    pub at: String,
+    /// At which system.
+    pub system: String,
+    /// When the managing server had it; `None`: it said so itself.
+    pub received: Option<String>,
+    /// `server/3`, if it is about a job.
+    pub job: Option<String>,
+    /// The package.
+    pub package: Option<String>,
+    /// The attempt.
+    pub attempt: Option<u32>,
+    /// A word: `ordered`, `at_relay`, `waiting`, `offered`, `chosen`, `delivered`, `installing`, how it ended, `joined`, …
+    pub event: String,
+    /// The user who chose or rejected.
+    pub by: Option<String>,
+    /// The code of a reason.
+    pub reason: Option<String>,
+    /// The installer's exit code.
+    pub exit_code: Option<i32>,
+    /// One sentence.
+    pub text: String,
+    /// The end of the installer's output.
+    pub tail: String,
 }
 
 /// A line of a host.
@@ -309,6 +372,43 @@ pub struct JobMade {
     pub number: u64,
     /// Lines it has, or that were changed.
     pub lines: u64,
+    /// Of a staged install: the transfer's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<u64>,
+}
+
+/// How long a relay is to keep a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// `30d`, or a day `2026-12-03`.
+    pub keep: String,
+}
+
+/// A copy that a relay is to drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCopy {
+    /// `cabinet/name@version:generation`, with parts left out.
+    pub package: String,
+    /// Also if open jobs below need it: it is fetched again for them.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// What was ordered of a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyOrdered {
+    /// The relay.
+    pub relay: String,
+    /// The package.
+    pub package: String,
+    /// Bytes that fetching it again would cost at most.
+    pub size_bytes: u64,
+    /// Open lines at or below the relay that need it.
+    pub needed_by: u64,
+    /// Whether the relay has taken the order in; else it is still on its way.
+    pub applied: bool,
 }
 
 /// Which lines are tried again.
@@ -516,6 +616,62 @@ pub struct RelayView {
     pub used_bytes: u64,
     /// Free, bytes.
     pub free_bytes: u64,
+    /// What is set at it.
+    #[serde(default)]
+    pub control: ControlView,
+}
+
+/// What is set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ControlView {
+    /// Transfers to it and through it wait: since then.
+    pub suspended_since: Option<String>,
+    /// What its store may take, bytes; `None`: as it was started.
+    pub store_bytes: Option<u64>,
+    /// Limits of its line to its higher system. Of several that hold at a time the lowest counts.
+    pub limits: Vec<LimitView>,
+    /// The zone of the hours; empty: UTC.
+    pub zone: String,
+    /// Counts what was set; 0: nothing ever was.
+    pub revision: u64,
+    /// Whether the relay has taken the newest in.
+    pub applied: bool,
+}
+
+/// A limit of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// Bits per second; 0: nothing passes.
+    pub bits_per_sec: u64,
+    /// `22:00-06:00`; `None`: always.
+    pub hours: Option<String>,
+}
+
+/// Limits to set at a relay. What is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewLimits {
+    /// `20Mbit`; `0`: nothing passes.
+    pub down: Option<String>,
+    /// When `down` holds: `22:00-06:00`, several or none (always). Takes the place of a limit of the same hours.
+    pub hours: Vec<String>,
+    /// What its store may take: `40GB`.
+    pub store: Option<String>,
+    /// What was set before goes.
+    pub none: bool,
+}
+
+/// Something was set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlMade {
+    /// The relay.
+    pub relay: String,
+    /// Counts what was set.
+    pub revision: u64,
+    /// Whether it is something else than before.
+    pub changed: bool,
+    /// Whether the relay has taken it in.
+    pub applied: bool,
 }
 
 /// A package a relay keeps.

@@ -46,7 +46,7 @@ version = "1:2.1~rc1"
 version_order = "deb"
 summary = "Text editor for the office"
 kind = "files"
-keep = "2026-12-03"
+keep = "2126-12-03"
 [install]
 to = "/opt/editor"
 timeout = "2h"
@@ -63,7 +63,7 @@ file = "/opt/editor/bin/editor"
         Some("2026-12-01 07:00")
     );
     assert_eq!(check(&with(8, "timing = \"stop\"")).unwrap().install.timing, Timing::Stop);
-    assert_eq!(recipe.keep.to_string(), "2026-12-03");
+    assert_eq!(recipe.keep.to_string(), "2126-12-03");
     assert_eq!(recipe.check_file.as_deref(), Some("/opt/editor/bin/editor"));
 }
 
@@ -100,6 +100,7 @@ fn refusals_say_where_and_what() {
         (5, "keep = \"99999d\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"2026-13-40\"", "packhorse.toml:5: `package.keep`"),
         (5, "keep = \"forever\"", "packhorse.toml:5: `package.keep`"),
+        (5, "keep = \"2026-01-31\"", "packhorse.toml:5: `package.keep`: keep \"2026-01-31\" is in the past"),
         (7, "to = \"opt/editor\"", "packhorse.toml:7: `install.to`"),
         (7, "to = \"/opt/../etc\"", "packhorse.toml:7: `install.to`"),
         (7, "to = \"/\"", "packhorse.toml:7: `install.to`"),

@@ -3,7 +3,9 @@
 mod absent;
 mod bad_input;
 mod content;
+mod control;
 mod first_hour;
+mod groups;
 mod identity;
 mod jobs;
 mod kills;
@@ -12,4 +14,6 @@ mod memory;
 mod offers;
 mod page;
 mod relay_admin;
+mod room;
 mod sites;
+mod transfer;

@@ -26,9 +26,48 @@ pub struct InstallArgs {
     /// How often its user may put it off
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub postpone: u32,
+    /// Bring the packages to the relays on the way at this time: makes a transfer, too
+    #[arg(long, value_name = "TIME")]
+    pub stage_at: Option<String>,
+    /// How long relays keep their copies: 30d from the arrival, or a day 2026-12-31
+    #[arg(long, value_name = "KEEP")]
+    pub keep: Option<String>,
     /// Let versions go down
     #[arg(long)]
     pub allow_downgrade: bool,
+    /// Only say what would happen
+    #[arg(long)]
+    pub plan: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse transfer`
+#[derive(Debug, Args)]
+#[command(override_usage = "packhorse transfer <PACKAGE>... --to <RELAY>...|--for <DEST>... [OPTIONS]")]
+pub struct TransferArgs {
+    /// cabinet/name@version:generation; left out, the cabinet is main, version and generation the newest
+    #[arg(value_name = "PACKAGE", required = true, num_args = 1..)]
+    pub packages: Vec<String>,
+    /// Relay systems by name, or all-relays
+    #[arg(long, value_name = "RELAY", required_unless_present = "for_hosts", num_args = 1..)]
+    pub to: Vec<String>,
+    /// The relays on the way to these destinations: machines by name, below:RELAY, all
+    #[arg(long = "for", value_name = "DEST", num_args = 1..)]
+    pub for_hosts: Vec<String>,
+    /// Not before: "2026-12-01 02:00", "02:00" (the next one), "+3h"
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// What has not begun by then ends as missed
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// How long the relays keep it: 30d from the arrival, or a day 2026-12-31
+    #[arg(long, value_name = "KEEP")]
+    pub keep: Option<String>,
     /// Only say what would happen
     #[arg(long)]
     pub plan: bool,
@@ -52,11 +91,14 @@ pub enum JobVerb {
         #[command(flatten)]
         args: ListArgs,
     },
-    /// Show a job and its lines
+    /// Show a job and its lines; with a machine, what happened to its part of the job
     Show {
         /// The job.
         #[command(flatten)]
         job: JobAddressArgs,
+        /// One machine: its attempts and states with their times at each system, who chose, what was said
+        #[arg(value_name = "HOST")]
+        host: Option<String>,
         /// How it is shown.
         #[command(flatten)]
         format: Format,

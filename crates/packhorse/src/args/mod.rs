@@ -1,6 +1,7 @@
 //! The command line as it is written: the one definition behind parsing, help, completions and manual pages.
 
 mod demo;
+mod groups;
 mod jobs;
 mod offers;
 mod packages;
@@ -11,14 +12,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
-pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb};
+pub use groups::{GroupMembersArgs, GroupVerb};
+pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
 pub use offers::{ChooseArgs, OfferArgs, PostponeArgs, SocketArgs, WhichArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayJoinArgs, RelayVerb, RunArgs, ServerVerb, TokenNewArgs, TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, LimitArgs, NameArgs,
+    PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb, TokenNewArgs,
+    TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -64,6 +67,9 @@ pub enum Command {
     /// See the machines
     #[command(subcommand)]
     Host(HostVerb),
+    /// Make, fill and see groups of machines
+    #[command(subcommand)]
+    Group(GroupVerb),
     /// Make and see cabinets, and say whose packages they take
     #[command(subcommand)]
     Cabinet(CabinetVerb),
@@ -80,6 +86,11 @@ pub enum Command {
     /// Prints the job's number. Only the offer travels: the package is brought to a machine when its user chooses it. Must
     /// everyone at the destination have it: packhorse install.
     Offer(OfferArgs),
+    /// Bring packages to relay systems, where they wait: for thin lines, and for a switch-over at one moment
+    ///
+    /// Prints the job's number. What a relay keeps is not sent to it again, whatever job asks. Transferred again with --keep,
+    /// only its date moves. `install --stage-at` makes a transfer and an install in one.
+    Transfer(TransferArgs),
     /// See, follow, suspend, cancel and retry jobs
     #[command(subcommand)]
     Job(JobVerb),
@@ -188,6 +199,8 @@ mod tests {
             "demo --once",
             "server init --data hq --listen 127.0.0.1:8440 --name localhost",
             "server run --data hq",
+            "server run --data hq --history-days 200",
+            "job show 3 pc17 --json",
             "key new --out packager.key",
             "cabinet new office --key packager.pub",
             "cabinet trust office packager.pub",
@@ -224,10 +237,23 @@ mod tests {
             "explain 3",
             "explain --host pc17",
             "explain --relay osaka office/editor",
+            "relay suspend osaka",
+            "relay resume osaka --json",
+            "relay limit osaka --down 20Mbit --hours 22:00-06:00 --hours 12:00-13:00 --store 40GB",
+            "relay limit osaka --none",
             "token new --relay --uses 3 --ends 2h",
             "token list",
             "token revoke 3",
             "host tree",
+            "group new sales pc1 pc2 group:office",
+            "group new big --where disk_free>20GB",
+            "group list --csv",
+            "group show sales --json",
+            "group add sales pc3",
+            "group leave sales pc3 group:office",
+            "group import sales hosts.csv",
+            "group remove sales --anyway",
+            "install office/editor --to group:sales",
             "page",
             "page --relay https://osaka:8441",
             "fleet --clients 10 --to https://localhost:1 https://localhost:2 --pid hq=12",
@@ -252,7 +278,12 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "relay limit osaka --hours 22:00-06:00",
+            "server run --history-days 10",
             "token new --uses 0",
+            "group new sales pc1 --where os=linux",
+            "group add sales",
+            "group import sales",
             "server init --listen nowhere",
             "transfer a --to b",
             "offer office/editor",

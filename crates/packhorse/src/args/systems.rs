@@ -17,7 +17,19 @@ pub enum ServerVerb {
     /// Make a managing server's data folder: keys, certificate authority, the administrator's access
     Init(InitArgs),
     /// Run the managing server until it is ended (SIGTERM, Ctrl-C)
-    Run(RunArgs),
+    Run(ServerRunArgs),
+}
+
+/// `packhorse server run`
+#[derive(Debug, Args)]
+pub struct ServerRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// Results are kept in full for so many days, and then as numbers
+    #[arg(long, value_name = "DAYS", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(i64::from(packhorse_server::HISTORY_DAYS_MIN)..=36_500))]
+    pub history_days: u32,
 }
 
 /// `packhorse server init`
@@ -51,11 +63,111 @@ pub enum RelayVerb {
     /// Make this machine a relay system below the server or another relay
     Join(RelayJoinArgs),
     /// Run the relay and its own agent until they are ended (SIGTERM, Ctrl-C)
-    Run(RunArgs),
+    Run(RelayRunArgs),
     /// List the relays
     List(ListArgs),
-    /// Show what a relay keeps, until when, and its bytes
+    /// Show what a relay keeps, until when, its bytes, and what is set at it
     Show(NameArgs),
+    /// Let transfers to a relay and through it wait; what is there already is still installed
+    Suspend(RelayNameArgs),
+    /// Let transfers to a suspended relay go on
+    Resume(RelayNameArgs),
+    /// Set limits of a relay's line and store; they count at once, also while something is coming
+    ///
+    /// Hours are in the managing server's zone. Of several limits that hold at a time the lowest counts. A relay that is off
+    /// gets them when it is back.
+    Limit(LimitArgs),
+    /// Move the date until which a relay keeps a copy
+    Keep(RelayKeepArgs),
+    /// Drop a copy; one that open jobs need only with --force: it is fetched again for them
+    Drop(RelayDropArgs),
+}
+
+/// A relay by its name.
+#[derive(Debug, Args)]
+pub struct RelayNameArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// `packhorse relay limit`
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// What its line to its higher system may carry: 20Mbit, 512kbit; 0: nothing
+    #[arg(long, value_name = "RATE")]
+    pub down: Option<String>,
+    /// When --down holds, if not always: 22:00-06:00; may be repeated
+    #[arg(long, value_name = "FROM-TO", requires = "down")]
+    pub hours: Vec<String>,
+    /// What its store may take: 40GB
+    #[arg(long, value_name = "SIZE")]
+    pub store: Option<String>,
+    /// Take away what was set before
+    #[arg(long)]
+    pub none: bool,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// `packhorse relay run`
+#[derive(Debug, Args)]
+pub struct RelayRunArgs {
+    /// The data folder
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub data: PathBuf,
+    /// What its store may take: 20GB, 500MB [default: what leaves a tenth of the disk free]
+    #[arg(long, value_name = "SIZE")]
+    pub store: Option<bytesize::ByteSize>,
+}
+
+/// `packhorse relay keep`
+#[derive(Debug, Args)]
+pub struct RelayKeepArgs {
+    /// The relay
+    pub relay: String,
+    /// The package: cabinet/name@version:generation
+    pub package: String,
+    /// How long: 30d from now, or a day 2026-12-31
+    #[arg(long, value_name = "KEEP")]
+    pub keep: String,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// `packhorse relay drop`
+#[derive(Debug, Args)]
+#[command(override_usage = "packhorse relay drop <RELAY>... <PACKAGE> [OPTIONS]")]
+pub struct RelayDropArgs {
+    /// The relays, and last the package: cabinet/name@version:generation
+    #[arg(value_name = "RELAY PACKAGE", required = true, num_args = 2..)]
+    pub words: Vec<String>,
+    /// Also where open jobs need it
+    #[arg(long)]
+    pub force: bool,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// `packhorse relay join`

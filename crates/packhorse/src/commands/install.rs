@@ -1,7 +1,7 @@
 //! `packhorse install`
 
 use jiff::{Timestamp, Zoned};
-use packhorse_wire::admin::NewJob;
+use packhorse_wire::admin::{NewJob, NewTerms};
 
 use crate::args::{Access, InstallArgs, JsonFlag};
 use crate::failure::Outcome;
@@ -15,14 +15,15 @@ use super::ask;
 /// # Errors
 /// What is wrong with it.
 pub fn run(args: &InstallArgs) -> Outcome {
-    make(&new_job(args, &Zoned::now())?, args.plan, args.format, &args.access)
+    let job = new_job(args, &Zoned::now())?;
+    ask_for(&args.access, &job, args.plan, args.format)
 }
 
 /// Makes a job, or says what it would do.
 ///
 /// # Errors
-/// What the system says against it.
-pub(super) fn make(job: &NewJob, plan: bool, format: JsonFlag, access: &Access) -> Outcome {
+/// What is wrong with it.
+pub fn ask_for(access: &Access, job: &NewJob, plan: bool, format: JsonFlag) -> Outcome {
     ask(access, async |api| {
         if plan {
             let plan = api.plan(job).await?;
@@ -31,6 +32,10 @@ pub(super) fn make(job: &NewJob, plan: bool, format: JsonFlag, access: &Access) 
         let made = api.new_job(job).await?;
         if format.json {
             return table::json(&made);
+        }
+        if let Some(transfer) = made.transfer {
+            // On stderr, by itself: scripts read the install's number from stdout.
+            say::note(&transfer.to_string());
         }
         if say::is_terminal() {
             say::note(&format!(
@@ -50,6 +55,7 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
     };
     let at = time("--at", &args.at)?;
     let until = time("--until", &args.until)?;
+    let stage_at = time("--stage-at", &args.stage_at)?;
     when::check_order(at, until)?;
     let written = |at: Option<Timestamp>| at.map(|at| at.to_string());
     Ok(NewJob {
@@ -59,10 +65,12 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
         at: if args.host_time { at.map(|at| when::as_shown(at, now)) } else { written(at) },
         until: written(until),
         allow_downgrade: args.allow_downgrade,
-        terms: packhorse_wire::admin::NewTerms {
+        terms: NewTerms {
+            keep: args.keep.clone(),
+            stage_at: written(stage_at),
             host_time: args.host_time,
             postpone: args.postpone,
-            ..Default::default()
+            ..NewTerms::default()
         },
     })
 }
@@ -80,6 +88,8 @@ mod tests {
             until: until.map(Into::into),
             host_time: false,
             postpone: 0,
+            stage_at: None,
+            keep: None,
             allow_downgrade: false,
             plan: false,
             format: JsonFlag::default(),

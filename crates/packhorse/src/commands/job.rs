@@ -5,7 +5,7 @@ use packhorse_wire::admin::JobMade;
 use crate::address::job_path;
 use crate::args::{Format, JobAddressArgs, JobVerb};
 use crate::failure::Outcome;
-use crate::render::{count, job as shown, table};
+use crate::render::{count, history, job as shown, table};
 use crate::say;
 
 use super::{ask, watch};
@@ -21,7 +21,8 @@ pub fn run(verb: JobVerb) -> Outcome {
             jobs.retain(|job| job_type.as_ref().is_none_or(|wanted| job.job_type == *wanted));
             table::print(&jobs, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
         }),
-        JobVerb::Show { job, format } => show(&job, format),
+        JobVerb::Show { job, host: None, format } => show(&job, format),
+        JobVerb::Show { job, host: Some(host), format } => show_line(&job, &host, format),
         JobVerb::Watch { job, to_end } => {
             let path = job_path(&job.job)?;
             ask(&job.access, async |api| watch::follow(&api, &path, to_end).await)
@@ -80,6 +81,20 @@ fn show(address: &JobAddressArgs, format: Format) -> Outcome {
             table::print(&view.instructions, format, "")
         } else {
             say::line(&shown::show(&view))
+        }
+    })
+}
+
+fn show_line(address: &JobAddressArgs, host: &str, format: Format) -> Outcome {
+    let path = job_path(&address.job)?;
+    ask(&address.access, async |api| {
+        let line = api.line(&path, host).await?;
+        if format.json {
+            table::json(&line)
+        } else if format.csv {
+            table::print(&line.events, format, "")
+        } else {
+            say::line(&history::line(&line))
         }
     })
 }

@@ -5,6 +5,7 @@ mod choose;
 mod client;
 mod docs;
 mod explain;
+mod group;
 mod host;
 mod install;
 mod job;
@@ -15,6 +16,7 @@ mod page;
 mod relay;
 mod server;
 mod token;
+mod transfer;
 mod watch;
 
 use std::future::Future;
@@ -41,6 +43,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Key(verb) => key::run(verb),
         Command::Token(verb) => token::run(verb),
         Command::Host(verb) => host::run(verb),
+        Command::Group(verb) => group::run(verb),
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),
@@ -50,6 +53,7 @@ pub fn run(command: Command) -> Outcome {
         Command::Reject(args) => choose::reject(&args),
         Command::Withdraw(args) => choose::withdraw(&args),
         Command::Postpone(args) => choose::postpone(&args),
+        Command::Transfer(args) => transfer::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),
         Command::Page(args) => page::run(&args),

@@ -7,14 +7,14 @@ use crate::args::OfferArgs;
 use crate::failure::{Failure, Outcome};
 use crate::{address, when};
 
-use super::install::make;
+use super::install::ask_for;
 
 /// Makes the offer, or says what it would do.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn run(args: &OfferArgs) -> Outcome {
-    make(&new_job(args, &Zoned::now())?, args.plan, args.format, &args.access)
+    ask_for(&args.access, &new_job(args, &Zoned::now())?, args.plan, args.format)
 }
 
 /// Checks everything that can be checked without asking.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use packhorse_server::Initialised;
 
 use crate::api::url_elsewhere;
-use crate::args::{InitArgs, RunArgs, ServerVerb};
+use crate::args::{InitArgs, ServerRunArgs, ServerVerb};
 use crate::failure::{Outcome, Within};
 use crate::{logs, say, signals, systems};
 
@@ -56,10 +56,10 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn serve(args: &RunArgs) -> Outcome {
+fn serve(args: &ServerRunArgs) -> Outcome {
     logs::of_system();
     signals::obey_parent();
-    large_runtime()?.block_on(systems::run_server(&args.data))
+    large_runtime()?.block_on(systems::run_server(&args.data, args.history_days))
 }
 
 #[cfg(test)]

@@ -12,6 +12,9 @@ use crate::api::Api;
 use crate::failure::{Failure, Outcome};
 use crate::say;
 
+/// What a relay's store may take: on a machine whose disk is nearly full a relay would keep nothing, as it should.
+const STORE: &str = "1GB";
+
 /// How long one thing may take before the demo gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often something that cannot be waited for is looked at.
@@ -125,7 +128,7 @@ impl Stage {
         let data = self.arg(relay.name);
         let slow = [(THROTTLE, self.osaka_bytes_per_sec.to_string())];
         let env: &[(&str, String)] = if relay == cast::OSAKA { &slow } else { &[] };
-        self.start(relay.name, &["relay", "run", "--data", &data], env)
+        self.start(relay.name, &["relay", "run", "--data", &data, "--store", STORE], env)
     }
 
     /// Starts a client.

@@ -42,9 +42,34 @@ pub fn show(detail: &HostDetail) -> String {
     if let Some(since) = &detail.twins_since {
         pairs.push(("twins", format!("two machines answer under this name since {}", when::shown(since))));
     }
+    if !detail.groups.is_empty() {
+        pairs.push(("groups", detail.groups.join(" ")));
+    }
+    if let Some(at) = &detail.facts_at {
+        pairs.push(("says", said(detail, at)));
+    }
     let head = say::clean_lines(&facts(&pairs));
     let lines: Vec<Line<'_>> = detail.instructions.iter().map(Line).collect();
-    if lines.is_empty() { head } else { format!("{head}\n\n{}", table::table(&lines)) }
+    let mut parts = vec![head];
+    if !lines.is_empty() {
+        parts.push(table::table(&lines));
+    }
+    if !detail.events.is_empty() {
+        parts.push(super::history::timeline(&detail.events));
+    }
+    parts.join("\n\n")
+}
+
+/// What it says of itself; sizes as people read them.
+fn said(detail: &HostDetail, at: &str) -> String {
+    let shown = |(name, value): (&String, &String)| match value.parse() {
+        Ok(bytes) if ["memory", "disk_size", "disk_free"].contains(&name.as_str()) => {
+            format!("{name} {}", table::size(bytes))
+        }
+        _ => format!("{name} {value}"),
+    };
+    let all: Vec<String> = detail.facts.iter().map(shown).collect();
+    format!("{} (since {})", all.join(" · "), when::shown(at))
 }
 
 fn route(detail: &HostDetail) -> String {

@@ -1,6 +1,8 @@
 //! What is shown, and how. Everything here makes text from values of the administrator's API and does nothing else.
 
 pub mod explain;
+pub mod group;
+pub mod history;
 pub mod host;
 pub mod job;
 pub mod listing;

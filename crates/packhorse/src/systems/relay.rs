@@ -75,7 +75,7 @@ fn load_agent(data: &Path) -> Outcome<AgentFile> {
 ///
 /// # Errors
 /// What stops them.
-pub async fn run_relay(data: &Path) -> Outcome {
+pub async fn run_relay(data: &Path, store_bytes: Option<u64>) -> Outcome {
     let ended = signals::ended()?;
     let agent_url = packhorse_server::relay_url(data).map_err(super::server::failure)?;
     let agent_options = RunOptions {
@@ -89,7 +89,7 @@ pub async fn run_relay(data: &Path) -> Outcome {
     };
     let (stop, stopped) = watch::channel(false);
     let relay = async {
-        let outcome = packhorse_server::run_relay(data, told(stopped.clone())).await;
+        let outcome = packhorse_server::run_relay(data, store_bytes, told(stopped.clone())).await;
         stop.send_replace(true);
         outcome.map_err(super::server::failure)
     };

@@ -5,6 +5,7 @@ use packhorse_domain::job::{CLAUSES_MAX, Clause, HostRole};
 use packhorse_domain::merkle::{self, LEAVES_MAX, Prover};
 
 use crate::db::DbError;
+use crate::db::groups::{Groups, unknown as unknown_group};
 use crate::db::hosts::{Fleet, HostRow};
 
 /// Names shown of a longer list.
@@ -61,13 +62,14 @@ pub fn list(fleet: &Fleet, rows: &[HostRow]) -> Result<(Option<Clause>, Option<P
 ///
 /// # Errors
 /// A refusal with what to do.
-pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError> {
+pub fn understand(fleet: &Fleet, groups: &Groups, to: &[String]) -> Result<Destinations, DbError> {
     let mut found = Destinations::default();
     let mut unknown: Vec<&str> = Vec::new();
     for word in to {
-        match one(fleet, word)? {
+        match one(fleet, groups, word)? {
             Some(One::Host(row)) => found.hosts.push(row),
             Some(One::Clause(clause)) => found.clauses.push(clause),
+            Some(One::Group(clauses)) => found.clauses.extend(clauses),
             None => unknown.push(word),
         }
         if !found.words.contains(word) {
@@ -76,7 +78,7 @@ pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError>
     }
     refuse_unknown(&unknown)?;
     if to.is_empty() {
-        let hint = "--to HOST, --to below:RELAY, --to all";
+        let hint = "--to HOST, --to group:NAME, --to below:RELAY, --to all";
         return Err(DbError::refused("no_destination", "the job has no destination", Some(hint)));
     }
     found.hosts = fleet.in_route_order(found.hosts);
@@ -88,13 +90,70 @@ pub fn understand(fleet: &Fleet, to: &[String]) -> Result<Destinations, DbError>
     Ok(found)
 }
 
+/// Begins a destination whose relays are meant, as it is written down: `--for pc17` is `for:pc17`.
+pub const FOR: &str = "for:";
+
+/// Understands the destinations of a transfer: relays, `all-relays`, and `for:DEST`, which means the relays on the way to
+/// DEST. A client is refused by name.
+///
+/// # Errors
+/// A refusal with what to do.
+pub fn of_transfer(fleet: &Fleet, groups: &Groups, to: &[String]) -> Result<Destinations, DbError> {
+    let (mut relays, mut for_hosts) = (Destinations::default(), Vec::new());
+    for word in to {
+        match word.strip_prefix(FOR) {
+            Some(dest) => for_hosts.push(dest.to_owned()),
+            None if word == "all-relays" => relays.clauses.push(Clause::Relays),
+            None => relays.hosts.extend(relay_of(fleet, word)?),
+        }
+    }
+    if for_hosts.is_empty() && to.is_empty() {
+        let hint = "--to RELAY, --to all-relays, --for DEST";
+        return Err(DbError::refused("no_destination", "the transfer has no destination", Some(hint)));
+    }
+    if !for_hosts.is_empty() {
+        let found = understand(fleet, groups, &for_hosts)?;
+        for row in &found.hosts {
+            let Some(host) = fleet.get(*row).filter(|host| fleet.route(host).is_empty()) else { continue };
+            let message =
+                format!("no relay is on the way to {}: it calls the managing server itself", host.name);
+            let hint = "packhorse install brings packages to clients";
+            return Err(DbError::refused("no_relay", message, Some(hint)));
+        }
+        relays.hosts.extend(found.hosts);
+        relays.clauses.extend(found.clauses);
+    }
+    relays.hosts = fleet.in_route_order(relays.hosts);
+    dedup(&mut relays.clauses);
+    relays.words = to.to_vec();
+    relays.words.dedup();
+    Ok(relays)
+}
+
+fn relay_of(fleet: &Fleet, word: &str) -> Result<Option<HostRow>, DbError> {
+    match fleet.named(word) {
+        Some(relay) if relay.role == HostRole::Relay => Ok(Some(relay.row)),
+        Some(client) => {
+            let message = format!("{} is a client: a transfer goes to relay systems", client.name);
+            let hint = format!("--for {0}: the relays on the way to {0}; or packhorse install", client.name);
+            Err(DbError::refused("not_a_relay", message, Some(&hint)))
+        }
+        None => {
+            let shown: String = word.chars().take(80).collect();
+            let hint = "packhorse relay list shows the names; --for takes destinations of installs";
+            Err(DbError::refused("unknown_relay", format!("there is no relay system {shown}"), Some(hint)))
+        }
+    }
+}
+
 enum One {
     Host(HostRow),
     Clause(Clause),
+    Group(Vec<Clause>),
 }
 
 /// One word; `None`: nothing of that name is there.
-fn one(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
+fn one(fleet: &Fleet, groups: &Groups, word: &str) -> Result<Option<One>, DbError> {
     let refuse = |code, message: String, hint| Err(DbError::refused(code, message, Some(hint)));
     match (word, word.split_once(':')) {
         ("all", _) => Ok(Some(One::Clause(Clause::All { relays: false }))),
@@ -111,9 +170,9 @@ fn one(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
             }
             None => Ok(None),
         },
-        (_, Some(("group", _))) => {
-            let message = format!("{word}: groups are not there yet");
-            refuse("not_yet", message, "--to HOST…, below:RELAY or all")
+        (_, Some(("group", name))) => {
+            let group = groups.named(name).ok_or_else(|| unknown_group(name))?;
+            Ok(Some(One::Group(groups.clauses(fleet, group)?)))
         }
         _ => Ok(fleet.named(word).map(|host| One::Host(host.row))),
     }

@@ -5,20 +5,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ingest::Position;
 use packhorse_domain::instruction::Line;
 use packhorse_domain::job::HostRole;
+use packhorse_domain::time::Time;
 use packhorse_wire::admin::{HostDetail, HostLine, HostView, TreeNode};
 use packhorse_wire::signed::ROUTE_MAX;
 use rusqlite::Connection;
 
 use super::around::{Around, JobFacts};
 use super::format::rfc3339;
-use super::{Admin, AdminError, lines};
+use super::{Admin, AdminError, history, lines};
 use crate::db::DbError;
+use crate::db::groups::Groups;
 use crate::db::hosts::{self, HostRecord, HostRow};
 use crate::db::jobs::{self, JobRecord, JobRow};
 use crate::db::lines::LineRow;
+use crate::db::standings;
 use crate::db::views::{self, JobPackageRecord, Scene};
 use crate::system::now;
 
@@ -34,6 +38,10 @@ pub struct Found {
     pub packages: HashMap<JobRow, Vec<JobPackageRecord>>,
     /// What the lines stand in.
     pub scene: Scene,
+    /// Names of the fixed groups it is in.
+    pub groups: Vec<String>,
+    /// What it says of itself, and when it said so.
+    pub told: Option<(Time, Facts)>,
 }
 
 /// Refuses a host that is not there.
@@ -54,8 +62,17 @@ pub fn load(connection: &Connection, name: &str) -> Result<Found, DbError> {
         jobs: jobs::list(connection)?.into_iter().map(|job| (job.row, job)).collect(),
         packages: views::job_packages(connection, None)?,
         scene: views::scene(connection)?,
+        groups: groups_of(connection, host.row)?,
+        told: standings::facts_told(connection, host.row)?,
         host,
     })
+}
+
+fn groups_of(connection: &Connection, host: HostRow) -> Result<Vec<String>, DbError> {
+    let belongs = standings::memberships(connection, Some(&[host]))?.remove(&host).unwrap_or_default();
+    let is_in = |id| belongs.iter().any(|membership| membership.group == id);
+    let all = Groups::load(connection)?;
+    Ok(all.all().iter().filter(|group| is_in(group.id)).map(|group| group.name.clone()).collect())
 }
 
 /// The lines of a host, the newest job first.
@@ -92,17 +109,30 @@ pub async fn show(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<Json<HostDetail>, AdminError> {
-    let found = admin.system.db.read(move |connection| load(connection, &name)).await?;
+    let found = admin.system.db.read(move |connection| {
+        let found = load(connection, &name)?;
+        let past = history::Past::load(connection, &found.host, None)?;
+        Ok((found, past))
+    });
+    let (found, past) = found.await?;
     let around = Around::new(&admin.system, &found.scene, now());
     Ok(Json(HostDetail {
+        events: history::of_host(&around, &found, &past),
         host: view(&around, &found.host),
         id: found.host.id.to_string(),
         route: route(&around, &found),
         joined: rfc3339(found.host.joined),
         certificate_generation: found.host.generation,
         twins_since: around.present(&found.host).twins_since.map(rfc3339),
+        groups: found.groups.clone(),
+        facts: found.told.iter().flat_map(|(_, facts)| facts.iter()).map(own).collect(),
+        facts_at: found.told.as_ref().map(|(at, _)| rfc3339(*at)),
         instructions: host_lines(&around, &found),
     }))
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 /// Names of the systems above a host, from the managing server down.

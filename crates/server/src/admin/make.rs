@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
-use packhorse_wire::admin::{JobMade, NewJob};
+use packhorse_domain::ingest::Position;
+use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_wire::admin::{JobMade, NewJob, NewTerms};
 use packhorse_wire::trust::Limits;
 use rusqlite::Connection;
 
@@ -104,20 +106,67 @@ pub fn sign(authority: &Authority, job: &Job) -> Result<Vec<u8>, DbError> {
     Ok(envelope)
 }
 
+/// An install and, where it is staged, the transfer that brings its packages to the relays before: both or none.
+struct MakeStaged {
+    transfer: MakeJob,
+    install: MakeJob,
+}
+
+impl Command for MakeStaged {
+    type Answer = (Made, Made);
+
+    fn apply(self, tx: &Connection) -> Result<(Made, Made), DbError> {
+        Ok((self.transfer.apply(tx)?, self.install.apply(tx)?))
+    }
+}
+
+/// The transfer of a staged install: the same packages, to the relays on the way to the same hosts.
+fn staged(new: &NewJob) -> Result<Option<NewJob>, DbError> {
+    let Some(stage_at) = &new.terms.stage_at else { return Ok(None) };
+    if new.job_type != JobType::Install.as_str() {
+        let hint = "packhorse transfer --at TIME, and the offer or the transfer by itself";
+        return Err(DbError::refused("bad_request", "--stage-at is for installs", Some(hint)));
+    }
+    let terms = NewTerms { keep: new.terms.keep.clone(), for_hosts: true, ..NewTerms::default() };
+    Ok(Some(NewJob {
+        job_type: JobType::Transfer.as_str().to_owned(),
+        packages: new.packages.clone(),
+        to: new.to.clone(),
+        at: Some(stage_at.clone()),
+        until: new.until.clone(),
+        allow_downgrade: false,
+        terms,
+    }))
+}
+
 /// `POST /admin/v1/jobs`.
 pub async fn make(
     State(admin): State<Arc<Admin>>,
     Body(new): Body<NewJob>,
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
-    let command = MakeJob {
-        authority: system.authority()?,
-        capabilities: system.capabilities.clone(),
-        epoch: system.epoch,
-        wish: Wish::read(&new, now())?,
+    if system.position == Position::Relay && new.job_type == JobType::Transfer.as_str() {
+        let message = format!("a transfer cannot be made at relay {}", system.config.name);
+        return Err(AdminError::new(StatusCode::FORBIDDEN, "not_at_a_relay", message)
+            .hint("transfers come from the managing server; packhorse install spreads what is here"));
+    }
+    let at = now();
+    let command = |new: &NewJob| -> Result<MakeJob, AdminError> {
+        Ok(MakeJob {
+            authority: system.authority()?,
+            capabilities: system.capabilities.clone(),
+            epoch: system.epoch,
+            wish: Wish::read(new, at)?,
+        })
     };
-    let made = system.db.write(command).await?;
-    Ok(Json(announce(system, made)))
+    let Some(transfer) = staged(&new)? else {
+        let made = system.db.write(command(&new)?).await?;
+        return Ok(Json(announce(system, made)));
+    };
+    let both = MakeStaged { transfer: command(&transfer)?, install: command(&new)? };
+    let (transfer, install) = system.db.write(both).await?;
+    let transfer = announce(system, transfer).number;
+    Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))
 }
 
 /// Tells lower systems and watchers.
@@ -125,5 +174,5 @@ pub fn announce(system: &System, made: Made) -> JobMade {
     tracing::info!(job = %made.key, lines = made.lines, "job");
     system.wake(&made.lowers);
     system.lines_changed();
-    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines }
+    JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines, transfer: None }
 }

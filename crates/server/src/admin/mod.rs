@@ -7,7 +7,9 @@
 //! | `format`, `sentence`, `keep` | times, sizes and reasons as people read them; keeping times |
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
-//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `relays`, `explain` | what is seen |
+//! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
+//! | `control`, `limits` | what is set at relays |
+//! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
 mod again;
@@ -15,18 +17,25 @@ pub(crate) mod around;
 pub(crate) mod auth;
 mod cabinets;
 mod change;
+mod control;
+mod copy_orders;
 pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
 pub(crate) mod format;
+mod group_views;
 pub(crate) mod groups;
+mod history;
+mod host_groups;
 mod hosts;
 pub(crate) mod jobs;
 mod keep;
 mod known;
+mod limits;
 pub(crate) mod lines;
 mod make;
 mod may;
+mod members;
 mod packages;
 mod plan;
 mod plan_text;
@@ -68,6 +77,7 @@ pub fn router(system: Arc<System>) -> Router {
     let admin = Admin { system, uploads: Uploads::default(), content: tokio::sync::Mutex::new(()) };
     Router::new()
         .merge(upload_routes())
+        .merge(import_route())
         .merge(routes().layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX)))
         .route_layer(guard)
         .with_state(Arc::new(admin))
@@ -83,11 +93,21 @@ fn upload_routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/uploads/{package}/finish", post(uploads::finish))
 }
 
+/// A file of members may be larger than other requests.
+fn import_route() -> Router<Arc<Admin>> {
+    let import = post(host_groups::import).layer(DefaultBodyLimit::max(members::CSV_BYTES_MAX));
+    Router::new().route("/admin/v1/groups/{name}/import", import)
+}
+
 fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/admin/v1/hosts", get(hosts::list))
         .route("/admin/v1/hosts/{name}", get(hosts::show))
         .route("/admin/v1/tree", get(hosts::tree))
+        .route("/admin/v1/groups", get(group_views::list).post(host_groups::make))
+        .route("/admin/v1/groups/{name}", get(group_views::show).delete(host_groups::remove))
+        .route("/admin/v1/groups/{name}/add", post(host_groups::add))
+        .route("/admin/v1/groups/{name}/leave", post(host_groups::leave))
         .route("/admin/v1/tokens", get(tokens::list).post(tokens::make))
         .route("/admin/v1/tokens/{id}", delete(tokens::revoke))
         .route("/admin/v1/cabinets", get(cabinets::list).post(cabinets::make))
@@ -98,6 +118,7 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/plan", post(plan::plan))
         .route("/admin/v1/jobs", get(jobs::list).post(make::make))
         .route("/admin/v1/jobs/{job}", get(jobs::show))
+        .route("/admin/v1/jobs/{job}/hosts/{host}", get(history::of_line))
         .route("/admin/v1/jobs/{job}/cancel", post(change::cancel))
         .route("/admin/v1/jobs/{job}/retry", post(change::retry))
         .route("/admin/v1/jobs/{job}/suspend", post(change::suspend))
@@ -107,5 +128,10 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
+        .route("/admin/v1/relays/{name}/resume", post(control::resume))
+        .route("/admin/v1/relays/{name}/limit", post(control::limit))
+        .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
+        .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))
 }

@@ -221,7 +221,13 @@ pub async fn finish(
         }
     });
     let verified = finishing.await??;
-    let registration = system.db.write(Register(verified.record(&to.cabinet))).await?;
+    let record = verified.record(&to.cabinet);
+    if record.keep_until <= record.registered {
+        let message = format!("the package's keeping time ({}) is in the past", record.keep);
+        return Err(AdminError::new(StatusCode::CONFLICT, "past", message)
+            .hint("no relay would keep it: build it anew with a later `keep`"));
+    }
+    let registration = system.db.write(Register(record)).await?;
     admin.uploads.end(&id);
     tracing::info!(package = %registration.label, already = registration.already, "registered");
     Ok(Json(Registered {

@@ -4,14 +4,16 @@ use packhorse_domain::ids::PackageQuery;
 use packhorse_domain::job::{
     Choosers, JobType, LAST_ZONE_SECS, PACKAGES_MAX, POSTPONE_MAX, Terms, VALID_DAYS,
 };
+use packhorse_domain::lease::Keep;
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{NewJob, NewTerms};
 use rusqlite::Connection;
 
 use super::destinations::{self, Destinations};
-use super::format::{parse_time, rfc3339};
+use super::format::{self, parse_time, rfc3339};
 use super::keep;
 use crate::db::DbError;
+use crate::db::groups::Groups;
 use crate::db::hosts::Fleet;
 use crate::db::packages::{self, PackageRecord};
 
@@ -56,7 +58,7 @@ impl Wish {
         Ok(Wish {
             job_type: job_type(&new.job_type)?,
             packages: package_queries(&new.packages)?,
-            to: new.to.clone(),
+            to: to(new)?,
             at,
             until,
             allow_downgrade: new.allow_downgrade,
@@ -79,14 +81,56 @@ impl Wish {
             }
         }
         let fleet = Fleet::load(connection)?;
-        let destinations = destinations::understand(&fleet, &self.to)?;
+        let groups = Groups::load(connection)?;
+        let destinations = match self.job_type {
+            JobType::Transfer => {
+                self.is_kept(&packages)?;
+                destinations::of_transfer(&fleet, &groups, &self.to)?
+            }
+            JobType::Install | JobType::Offer => destinations::understand(&fleet, &groups, &self.to)?,
+        };
         Ok(Resolved { packages, destinations, fleet })
     }
 }
 
+impl Wish {
+    /// A transfer whose copies would be past their keeping time when they arrive is none.
+    fn is_kept(&self, packages: &[PackageRecord]) -> Result<(), DbError> {
+        let starts = self.at.unwrap_or(self.now);
+        let until = |package: &PackageRecord| match self.terms.keep {
+            Some(Keep::Until(until)) => until,
+            Some(Keep::Days(_)) => Time::MAX,
+            None => package.keep_until,
+        };
+        let Some(past) = packages.iter().find(|package| until(package) <= starts) else { return Ok(()) };
+        let message = format!(
+            "{} would be past its keeping time ({}) when it arrives",
+            past.label,
+            format::day(until(past), self.now)
+        );
+        Err(DbError::refused("past_keep", message, Some("--keep 30d, or --keep DATE, keeps it longer")))
+    }
+}
+
+/// Destinations as they are written down; `--for` can be told from `--to`.
+fn to(new: &NewJob) -> Result<Vec<String>, DbError> {
+    if !new.terms.for_hosts {
+        return Ok(new.to.clone());
+    }
+    if new.job_type != JobType::Transfer.as_str() {
+        let hint = "--to names whom an install or an offer is for";
+        return Err(DbError::refused("bad_request", "--for is for transfers", Some(hint)));
+    }
+    // A relay by name may stand beside what is meant by its hosts: each word says which it is.
+    let word = |word: &String| match word.strip_prefix("to:") {
+        Some(relay) => relay.to_owned(),
+        None => format!("{}{word}", destinations::FOR),
+    };
+    Ok(new.to.iter().map(word).collect())
+}
+
 fn job_type(word: &str) -> Result<JobType, DbError> {
-    // Transfers are opened when what executes them is there.
-    JobType::parse(word).filter(|job_type| *job_type != JobType::Transfer).ok_or_else(|| {
+    JobType::parse(word).ok_or_else(|| {
         let shown: String = word.chars().take(32).collect();
         DbError::refused(
             "bad_request",

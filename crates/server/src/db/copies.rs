@@ -8,7 +8,7 @@ use packhorse_domain::report::{Body, CopyReport, Traffic};
 use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Command, DbError, hosts, keeping, lines, outbox, transfers};
+use super::{Command, DbError, hosts, keeping, lines, outbox, rates, transfers};
 
 /// Takes in what relays said of their copies and counters.
 ///
@@ -45,6 +45,7 @@ pub fn reported(
     for (relay, traffic) in traffic {
         let Some(relay) = hosts::by_id(tx, relay)?.filter(is_relay) else { continue };
         write_traffic(tx, relay.row, traffic)?;
+        rates::measure(tx, relay.row, traffic, now)?;
     }
     Ok(())
 }

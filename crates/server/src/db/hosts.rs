@@ -328,6 +328,8 @@ pub fn forget(tx: &Connection, id: &HostId) -> Result<(), DbError> {
         for sql in [
             "DELETE FROM stored WHERE lower = ?1",
             "DELETE FROM lines WHERE host = ?1",
+            "DELETE FROM attempts WHERE host = ?1",
+            "DELETE FROM rates WHERE host = ?1",
             "DELETE FROM facts WHERE host = ?1",
             "DELETE FROM memberships WHERE host = ?1",
             "DELETE FROM group_hosts WHERE host = ?1",

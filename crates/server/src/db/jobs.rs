@@ -243,6 +243,7 @@ pub(super) fn open_lines(
         .collect();
     let list = serde_json::to_string(&list).map_err(DbError::internal)?;
     let places = serde_json::to_string(&(0..packages).collect::<Vec<_>>()).map_err(DbError::internal)?;
+    super::history::keep_attempts(tx, job, &list)?;
     let change = super::meta::next(tx, "change")?;
     let fresh = Line::new(1, now);
     // Any later attempt is followed: the signed round is the authority. Whether the one before has ended may never have

@@ -203,7 +203,8 @@ CREATE INDEX jobs_until ON jobs (until);
 ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
-CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL,
+  suspended_since INTEGER) WITHOUT ROWID;
 -- control: when a job's newest revision came here.
 ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
 
@@ -244,6 +245,19 @@ ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
 -- room: the newest order for each single copy that was taken in.
 CREATE TABLE copy_orders (id BLOB PRIMARY KEY, ordered INTEGER NOT NULL) WITHOUT ROWID;
+
+-- history: how earlier attempts of a line stood when the next began; lines of jobs long over, as numbers: see db/history.rs.
+CREATE TABLE attempts (job INTEGER NOT NULL, host INTEGER NOT NULL, place INTEGER NOT NULL, attempt INTEGER NOT NULL,
+  state TEXT NOT NULL, since INTEGER NOT NULL, verdict TEXT, verdict_at INTEGER, PRIMARY KEY (job, host, place, attempt))
+  WITHOUT ROWID;
+CREATE INDEX attempts_host ON attempts (host);
+CREATE TABLE folded (job INTEGER NOT NULL, place INTEGER NOT NULL, state TEXT NOT NULL, lines INTEGER NOT NULL,
+  PRIMARY KEY (job, place, state)) WITHOUT ROWID;
+-- history: what a job was planned to do when it was made (JSON).
+CREATE TABLE plans (job INTEGER PRIMARY KEY, plan TEXT NOT NULL);
+-- history: what lines carried, as measured: see db/rates.rs. `way` is in (from its higher system) or out (to what is below).
+CREATE TABLE rates (host INTEGER NOT NULL, way TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL,
+  bytes_per_sec INTEGER, measured INTEGER, PRIMARY KEY (host, way)) WITHOUT ROWID;
 ";
 
 #[cfg(test)]

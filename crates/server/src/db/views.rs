@@ -9,6 +9,7 @@ use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::DbError;
+use super::control::{self, SetAt};
 use super::hosts::{Fleet, HostRow};
 use super::jobs::JobRow;
 use super::lines::{self, LineRow};
@@ -24,13 +25,16 @@ pub(super) fn shown() -> String {
     )
 }
 
-/// Lines by job and shown state, of one job or of all.
+/// Lines by job and shown state, of one job or of all; those that are only numbers any more, too.
 ///
 /// # Errors
 /// The database's.
 pub fn job_counts(connection: &Connection, only: Option<JobRow>) -> Result<HashMap<JobRow, Counts>, DbError> {
     let sql = format!(
-        "SELECT l.job, {}, COUNT(*) FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2",
+        "SELECT job, state, SUM(n) FROM (
+           SELECT l.job AS job, {} AS state, COUNT(*) AS n FROM lines l WHERE ?1 IS NULL OR l.job = ?1 GROUP BY 1, 2
+           UNION ALL SELECT job, state, lines FROM folded WHERE ?1 IS NULL OR job = ?1)
+         GROUP BY 1, 2",
         shown()
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -187,6 +191,8 @@ pub struct Scene {
     pub fleet: Fleet,
     /// Which relays keep what.
     pub copies: HashSet<(HostRow, PackageId)>,
+    /// What is set at relays.
+    pub controls: HashMap<HostRow, SetAt>,
 }
 
 /// Loads what lines stand in; the number of statements does not depend on how much there is.
@@ -195,7 +201,7 @@ pub struct Scene {
 /// The database's.
 pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
     let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
-    Ok(Scene { fleet: Fleet::load(connection)?, copies })
+    Ok(Scene { fleet: Fleet::load(connection)?, copies, controls: control::all(connection)? })
 }
 
 /// The counters of all relays, as reported.
@@ -236,6 +242,30 @@ pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<P
     let mut statement = connection.prepare_cached(&sql)?;
     let rows =
         statement.query_map([relay], |row| Ok((PackageId(row.get(0)?), row.get::<_, i64>(1)? as u64)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Names of hosts at or below a relay whose open lines need a package, at most `limit`.
+///
+/// # Errors
+/// The database's.
+pub fn needing_below(
+    connection: &Connection,
+    relay: HostRow,
+    package: &PackageId,
+    limit: usize,
+) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "WITH RECURSIVE tree (row, depth) AS (
+           SELECT ?1, 0 UNION ALL
+           SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
+         SELECT DISTINCT n.name FROM tree JOIN hosts n ON n.row = tree.row JOIN lines l ON l.host = tree.row
+         JOIN job_packages p ON p.job = l.job AND p.place = l.place
+         WHERE p.id = ?2 AND l.verdict IS NULL AND l.state IN ({}) ORDER BY n.name LIMIT ?3",
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![relay, package.0, limit as i64], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -45,7 +45,7 @@ async fn bad_input_gets_a_reason_and_a_hint() {
         (install(&["below:nowhere"]), 404, "unknown_host"),
         (install(&["below:pc1"]), 400, "bad_destination"),
         (install(&["all-relays"]), 400, "bad_destination"),
-        (install(&["group:sales"]), 400, "not_yet"),
+        (install(&["group:sales"]), 404, "unknown_group"),
         (install(&[]), 400, "no_destination"),
         (with("packages", json!([])), 400, "no_package"),
         (with("packages", json!(["office/nothing"])), 404, "unknown_package"),

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use packhorse_content::build::build;
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
@@ -140,6 +141,13 @@ impl Top {
         self.say(host, no, ReportBody::Line(line)).await;
     }
 
+    /// What a host says of itself.
+    pub async fn says(&self, host: &HostRecord, no: u64, facts: &[(&str, &str)]) {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let facts = Facts::new(facts.iter().map(own)).unwrap();
+        self.say(host, no, ReportBody::Facts(facts)).await;
+    }
+
     /// A host's report, as its direct lower system brings it.
     pub async fn say(&self, host: &HostRecord, no: u64, body: ReportBody) {
         let via = host.via;
@@ -160,6 +168,12 @@ impl Top {
         };
         self.system.db.write(command).await.unwrap();
         self.system.lines_changed();
+    }
+
+    /// The newest package.
+    pub async fn package(&self) -> packhorse_domain::ids::PackageId {
+        let labels = self.system.db.read(packhorse_server::db::views::labels).await.unwrap();
+        *labels.keys().next().unwrap()
     }
 
     /// The cabinet `office` with a key, and `office/editor@1.0:1` in it.
