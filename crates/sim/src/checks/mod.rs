@@ -3,6 +3,7 @@
 //! The ledger is told of everything at the moment it becomes durable or happens in truth; no node can read it.
 
 mod below_only;
+mod choice;
 mod goes_on;
 mod has_reason;
 mod never_backwards;
@@ -10,6 +11,7 @@ mod one_copy;
 mod one_start;
 mod results;
 mod two_signatures;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -118,6 +120,8 @@ pub struct Ledger {
     begun: BTreeMap<(Life, LineId, u32), i64>,
     /// Chunks received by a relay in a life of it.
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
+    /// What users chose in truth, in a life of their host.
+    chosen: BTreeSet<(Life, LineId)>,
     /// How often a relay crashed in a life of it.
     crashes: BTreeMap<(NodeId, Incarnation), u64>,
     /// Lives of which the store is no more.
