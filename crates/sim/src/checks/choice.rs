@@ -16,9 +16,17 @@ impl Ledger {
     ///
     /// # Errors
     /// It is of an offer that the user did not choose, or took back, and that is not required by now.
-    pub fn no_choice_no_install(&self, who: Life, line: &LineId, attempt: u32, journal: &[Entry], now: Time) -> Checked {
+    pub fn no_choice_no_install(
+        &self,
+        who: Life,
+        line: &LineId,
+        attempt: u32,
+        journal: &[Entry],
+        now: Time,
+    ) -> Checked {
         let mut revisions = self.signed.range((line.job.clone(), 0)..=(line.job.clone(), u64::MAX));
-        let Some(job) = revisions.next_back().map(|(_, job)| job).filter(|job| job.job_type == JobType::Offer)
+        let Some(job) =
+            revisions.next_back().map(|(_, job)| job).filter(|job| job.job_type == JobType::Offer)
         else {
             return Ok(());
         };
@@ -29,11 +37,15 @@ impl Ledger {
             _ => None,
         });
         let choice = last.flatten();
-        require(Rule::NoChoiceNoInstall, choice.is_some(), || format!("{line:?} starts, and nobody chose it"))?;
+        require(Rule::NoChoiceNoInstall, choice.is_some(), || {
+            format!("{line:?} starts, and nobody chose it")
+        })?;
         let required = choice.is_some_and(|choice| choice.by == REQUIRED);
         let due = job.terms.required_from.is_some_and(|from| from <= now);
         require(Rule::NoChoiceNoInstall, !required || due, || format!("{line:?} is not required yet"))?;
         let chosen = required || self.chosen.contains(&(who, line.clone()));
-        require(Rule::NoChoiceNoInstall, chosen, || format!("{line:?} starts, and its user chose something else"))
+        require(Rule::NoChoiceNoInstall, chosen, || {
+            format!("{line:?} starts, and its user chose something else")
+        })
     }
 }

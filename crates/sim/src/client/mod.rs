@@ -15,8 +15,8 @@ mod work;
 use packhorse_domain::agent::{
     Agent, Effect, Input, Kind, KnownJob, LineId, REQUIRED, Stage, Step, Wish, Write,
 };
-use packhorse_domain::job::Intent;
 use packhorse_domain::ids::{HostId, Incarnation};
+use packhorse_domain::job::Intent;
 use packhorse_domain::time::Time;
 
 pub use machine::{Ended, Local, Machine, Start};
@@ -107,11 +107,13 @@ impl AgentNode {
         }
         let step = self.agent.step(input, cx.now, chance);
         self.absorb(cx, step);
-        if cx.planted(Plant::RequireAtOnce)
-            && let Some(line) = self.agent.lines().find(|line| line.stage == Stage::Offered)
-        {
-            let (line, by) = (line.id.clone(), REQUIRED.to_owned());
-            let step = self.agent.step(Input::Wish { line, by, wish: Wish::Choose { at: None } }, cx.now, chance);
+        if !cx.planted(Plant::RequireAtOnce) {
+            return;
+        }
+        let shown = self.agent.lines().find(|line| line.stage == Stage::Offered).map(|line| line.id.clone());
+        if let Some(line) = shown {
+            let (by, wish) = (REQUIRED.to_owned(), Wish::Choose { at: None });
+            let step = self.agent.step(Input::Wish { line, by, wish }, cx.now, chance);
             self.absorb(cx, step);
         }
     }

@@ -3,6 +3,7 @@
 use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::instruction::{Line, LineKey, State, Verdict};
 use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round, Terms};
+use packhorse_domain::lease::Keep;
 use packhorse_domain::merkle::{Slice, root};
 use packhorse_domain::planner::{Opened, opens};
 use packhorse_domain::time::Time;
@@ -20,6 +21,8 @@ pub enum Destination {
     Hosts(Vec<HostId>),
     /// The clients below a relay.
     Below(HostId),
+    /// All relay systems.
+    Relays,
     /// All clients, or all hosts.
     All {
         /// And the relays.
@@ -38,6 +41,16 @@ pub struct Wanted {
     pub until: Time,
     /// What else it says.
     pub terms: Terms,
+}
+
+/// How long relays keep the copies of a new job, where it says so.
+fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
+    let (secs, days) = (cx.rng.between(20, 600), cx.rng.below(3) as u32);
+    match cx.rng.below(6) {
+        0 => Some(Keep::Until(cx.now.plus_secs(secs))),
+        1 => Some(Keep::Days(days)),
+        _ => None,
+    }
 }
 
 impl Hub {
@@ -68,9 +81,9 @@ impl Hub {
             rounds: vec![Round { attempt: 1, ordered: cx.now, to: vec![clause] }],
             at,
             until,
-            allow_downgrade: cx.rng.per_mille(300),
+            allow_downgrade: job_type == JobType::Install && cx.rng.per_mille(300),
             intent: Intent::Open,
-            terms,
+            terms: Terms { keep: keep(cx), ..terms },
         };
         if job.validate().is_ok() {
             self.publish(cx, job.clone(), proof.into_iter().collect());
@@ -82,6 +95,7 @@ impl Hub {
     fn clause(&self, to: Destination, attempt: u32) -> (Clause, Option<Proof>) {
         let mut hosts = match to {
             Destination::Below(relay) => return (Clause::Below(relay), None),
+            Destination::Relays => return (Clause::Relays, None),
             Destination::All { relays } => return (Clause::All { relays }, None),
             Destination::Hosts(hosts) => hosts,
         };
@@ -137,7 +151,10 @@ impl Hub {
             let replaced = package.is_some_and(|old| newer.packages.iter().any(|new| same(old, new)));
             let open = self.store.now().lines.get(key).is_some_and(is_unchosen);
             let lower = package.is_some_and(|old| {
-                newer.packages.iter().any(|new| same(old, new) && not_above(&old.label.version, &new.label.version))
+                newer
+                    .packages
+                    .iter()
+                    .any(|new| same(old, new) && not_above(&old.label.version, &new.label.version))
             });
             let fits = match (old.job_type, newer.job_type) {
                 (JobType::Offer, JobType::Offer) => open,

@@ -84,7 +84,11 @@ impl World {
     }
 
     fn new_job(&mut self) {
-        let to = self.draw_destination();
+        let transfer = self.rng.per_mille(300);
+        let to = match self.draw_destination() {
+            Destination::All { relays: true } if transfer => Destination::Relays,
+            to => to,
+        };
         let mut packages: Vec<JobPackage> = Vec::new();
         for _ in 0..self.rng.between(1, 2) {
             let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
@@ -95,7 +99,10 @@ impl World {
         let soon = self.rng.between(30, 900);
         let until = at.unwrap_or(self.now);
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
-        let (job_type, terms, until) = self.draw_terms(at.unwrap_or(self.now), until);
+        let (job_type, terms, until) = match transfer {
+            true => (JobType::Transfer, Terms::default(), until),
+            false => self.draw_terms(at.unwrap_or(self.now), until),
+        };
         self.step(SERVER_NODE, |role, cx| {
             if let Role::Hub(hub) = role {
                 hub.create_job(cx, packages, to, Wanted { job_type, at, until, terms });

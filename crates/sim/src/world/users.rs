@@ -25,7 +25,8 @@ impl World {
         let agents: Vec<NodeId> = self.sites.agents().filter(|id| self.nodes[*id].up).collect();
         let first = self.rng.below(agents.len().max(1) as u64) as usize;
         let order = agents.iter().cycle().skip(first).take(agents.len());
-        let Some((node, lines)) = order.map(|id| (*id, self.decidable(*id))).find(|(_, lines)| !lines.is_empty())
+        let Some((node, lines)) =
+            order.map(|id| (*id, self.decidable(*id))).find(|(_, lines)| !lines.is_empty())
         else {
             return;
         };
@@ -39,7 +40,9 @@ impl World {
             (true, _) => Wish::Choose { at },
         };
         self.note(node, &format!("its user decides {wish:?} on {line:?}"));
-        let may = self.nodes[node].agent().is_some_and(|(agent, _)| agent.agent().may(&line, wish, self.now).is_ok());
+        let may = self.nodes[node]
+            .agent()
+            .is_some_and(|(agent, _)| agent.agent().may(&line, wish, self.now).is_ok());
         self.stats.wishes += u64::from(may);
         if let (Wish::Choose { .. }, true) = (wish, may) {
             let life = self.nodes[node].role.life();
