@@ -22,8 +22,12 @@ fn user(world: &World, client: &System, args: &[&str]) -> Ran {
 }
 
 fn offers(world: &World, client: &System) -> Vec<Value> {
-    let text = user(world, client, &["offers", "--json"]).ok();
-    array(&serde_json::from_str(&text).expect("JSON")).to_vec()
+    let ran = user(world, client, &["offers", "--json"]);
+    if ran.code == 3 {
+        // The agent has not come up yet.
+        return Vec::new();
+    }
+    array(&serde_json::from_str(&ran.ok()).expect("JSON")).to_vec()
 }
 
 fn offered(world: &World, client: &System) -> Value {
@@ -179,7 +183,7 @@ fn only_who_may_chooses() {
         world.line_until(job, "pc1", 20, "offered");
     }
     let Some(list) = as_nobody(&socket, &["offers", "--json"]) else { return };
-    let list: Value = serde_json::from_str(&list.0).expect("JSON");
+    let list: Value = serde_json::from_str(&list.0).unwrap_or_else(|error| panic!("{error}: {list:?}"));
     let may =
         |name: &str| array(&list).iter().find(|offer| offer["name"] == name).map(|o| o["may_choose"].clone());
     assert_eq!((may("editor"), may("viewer")), (Some(true.into()), Some(false.into())), "{list}");
