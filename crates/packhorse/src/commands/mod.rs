@@ -5,6 +5,7 @@ mod choose;
 mod client;
 mod docs;
 mod explain;
+mod grant;
 mod group;
 mod host;
 mod install;
