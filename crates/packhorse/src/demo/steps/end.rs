@@ -1,4 +1,4 @@
-//! At most eight lines: who has what, what it cost, and what to try next.
+//! A few lines: who has what, what it cost, where it is to be seen, and what to try next.
 
 use super::super::cast::{CLIENTS, LATE, NAMBA, OSAKA};
 use super::super::ledger::Ledger;
@@ -34,30 +34,26 @@ pub struct Found {
 pub async fn summary(stage: &mut Stage, narrator: &Narrator, packed: &Packed, found: &Found) -> Outcome {
     let Found { first, second, third, offered } = found;
     let api = stage.api()?;
-    let package = label(packed, "2.0");
-    let view = api.job(&second.job).await?;
-    let done = view.instructions.iter().filter(|line| line.state == "done").count();
-    check(done == CLIENTS.len(), || format!("all have {package}: {done}"))?;
+    let package = label(packed, "3.0");
     let ledger = Ledger::read(&api).await?;
     let kept = api.package(&package).await?.relays;
     let kept_by = |relay: &str| {
         kept.iter().find(|copy| copy.relay == relay).map(|copy| when::shown_day(&copy.keep_until))
     };
     let (osaka, namba) = (kept_by(OSAKA.name), kept_by(NAMBA.name));
-    check(osaka.is_some() && namba.is_some(), || "both relays keep version 2".into())?;
-    // Every client gets every version whole from the server; the late one only the newest.
-    let naive = packed.copy_bytes * (2 * CLIENTS.len() as u64 - 1);
+    check(osaka.is_some() && namba.is_some(), || "both relays keep version 3".into())?;
+    // Every client gets every version whole from the server; the late one not the first.
+    let naive = packed.copy_bytes * (3 * CLIENTS.len() as u64 - 1);
     check(ledger.osaka_received < naive / 5, || {
         "the server's line carried less than a fifth of that".into()
     })?;
 
+    let page = stage.command(&["page"]).await?;
+    check(page.starts_with("https://"), || format!("the page has an address: {page}"))?;
+
     narrator.step("And so")?;
     let lines = [
-        format!(
-            "who      {done} of {} clients have {package}; {} was off and caught up",
-            CLIENTS.len(),
-            LATE.name
-        ),
+        format!("who      {} clients have {package}; {} was off and caught up", CLIENTS.len(), LATE.name),
         format!(
             "lines    server → osaka {} instead of {} (everything to everybody); all lines together {}",
             size(ledger.osaka_received),
@@ -65,9 +61,9 @@ pub async fn summary(stage: &mut Stage, narrator: &Narrator, packed: &Packed, fo
             size(ledger.total())
         ),
         format!(
-            "reused   version 2 took {} on the server's line, {} was there already",
+            "reused   version 2 took {} on the server's line, version 3 {}; installing that one took 0 bytes",
             size(second.lines.osaka_received),
-            size(packed.copy_bytes.saturating_sub(second.lines.osaka_received))
+            size(third.transferred_bytes)
         ),
         format!("cut      namba was killed with {} of its copy and went on there", size(first.cut_bytes)),
         format!(
@@ -76,11 +72,13 @@ pub async fn summary(stage: &mut Stage, narrator: &Narrator, packed: &Packed, fo
             namba.unwrap_or_default()
         ),
         format!("explain  while {} was off: {}", LATE.name, first.explained),
+        format!("page     {page}"),
         format!("try      export PACKHORSE_CONTEXT={}", shell_quoted(&stage.access())),
         format!(
-            "         {} host tree   (also: job show {}, relay show namba, explain --host {})",
+            "         {} host tree   (also: job show {}, job show {}, relay show namba, explain --host {})",
             shell_quoted(&std::env::current_exe()?),
             first.job,
+            offered.job,
             LATE.name
         ),
     ];
