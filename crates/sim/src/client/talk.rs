@@ -6,6 +6,7 @@ use packhorse_domain::agent::Input;
 use packhorse_domain::feed::{Batch, receive};
 use packhorse_domain::job::{Gate, Job, Place, gate};
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::place::Standing;
 use packhorse_domain::planner::OrderPart;
 use packhorse_domain::report::{Body, Receipt, Report};
 
@@ -13,8 +14,8 @@ use super::{AgentNode, AgentWrite};
 use crate::cx::Cx;
 use crate::msg::{Lives, Msg, Order};
 use crate::options::Plant;
+use crate::says;
 use crate::signed::Signed;
-use crate::sites::bare;
 
 impl AgentNode {
     /// A batch of the higher system's feed.
@@ -60,7 +61,10 @@ impl AgentNode {
         }
         let mut job = doc.unverified().clone();
         let Some(place) = self.store.now().place.as_ref() else { return };
-        let attempt = job.round_for(&bare(place, cx.now), &part.proofs).map(|round| round.attempt);
+        let facts = says::facts(&self.me, cx.now);
+        let host = Standing { place, facts: &facts, now: cx.now };
+        let attempt = job.round_for(&host, &part.proofs).map(|round| round.attempt);
+        let unmet = if attempt.is_none() { job.unmet(&host) } else { None };
         let known = self.agent.revision(&job.key);
         if gate(known, job.revision) == Gate::Older {
             cx.stats.older_refused += 1;
@@ -68,13 +72,36 @@ impl AgentNode {
                 job.revision = known.unwrap_or(0) + 1;
             }
         }
-        self.input(cx, Input::Order { job, attempt, ahead_secs: 0 });
+        let input = match unmet {
+            Some((attempt, why)) => {
+                cx.stats.unfit += u64::from(known.is_none());
+                Input::Unfit { job, attempt, why }
+            }
+            None => Input::Order { job, attempt, ahead_secs: 0 },
+        };
+        self.input(cx, input);
+    }
+
+    /// Says what it is like, when that is news.
+    pub(super) fn say_facts(&mut self, cx: &mut Cx<'_>) {
+        let facts = says::facts(&self.me, cx.now);
+        let mut said = self.store.now().alarms.values().rev();
+        let told = said.find_map(|report| match &report.body {
+            Body::Facts(facts) => Some(facts),
+            _ => None,
+        });
+        if says::speaks(&self.me, cx.now) && told.is_none_or(|told| facts.differ(told)) {
+            self.say(cx, Body::Facts(facts));
+        }
     }
 
     /// Says upwards that something was refused.
     fn alarm(&mut self, cx: &mut Cx<'_>, code: &str) {
+        self.say(cx, Body::Alarm { code: code.to_owned(), text: String::new() });
+    }
+
+    fn say(&mut self, cx: &mut Cx<'_>, body: Body) {
         let no = self.agent.number();
-        let body = Body::Alarm { code: code.to_owned(), text: String::new() };
         let (origin, incarnation, base) = (self.me, self.life(), self.agent.base());
         let report = Report { origin, incarnation, no, base, at: cx.now, body };
         self.store.put(AgentWrite::Alarm(report));

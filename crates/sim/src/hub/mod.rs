@@ -7,11 +7,13 @@
 //! | `reports` | reports from them |
 //! | `orders` | at a relay: orders from the higher system |
 //! | `jobs` | at the managing server: what an administrator does |
+//! | `late` | who comes later |
 //! | `copies` | at a relay: taking packages in; serving them, at both |
 
 mod copies;
 mod feeds;
 mod jobs;
+mod late;
 mod orders;
 mod reports;
 mod state;

@@ -14,7 +14,7 @@ use crate::cx::Cx;
 use crate::msg::{Lives, Order};
 use crate::options::Plant;
 use crate::signed::Signed;
-use crate::sites::{Lower, bare};
+use crate::sites::Lower;
 
 impl Hub {
     /// A batch of the higher system's feed.
@@ -59,6 +59,7 @@ impl Hub {
             {
                 self.store.put(HubWrite::FeedAppend(lower, Order::Place(offered.clone())));
             }
+            self.place_changed(cx, &offered);
         }
     }
 
@@ -86,9 +87,8 @@ impl Hub {
             self.store.put(HubWrite::Job(doc.clone(), proofs.clone()));
         }
         let places: Vec<Place> = self.hosts_below().cloned().collect();
-        for opened in
-            opens(doc.unverified(), &proofs, &part.ended, places.iter().map(|place| bare(place, cx.now)))
-        {
+        let hosts = places.iter().map(|place| self.standing(place, cx.now));
+        for opened in opens(doc.unverified(), &proofs, &part.ended, hosts) {
             news |= self.open_lines(cx, doc.unverified(), opened);
         }
         if news {
