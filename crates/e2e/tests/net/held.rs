@@ -33,8 +33,8 @@ fn a_suspended_job_waits_also_where_nobody_was() {
     let past = made.elapsed().as_secs().max(5) - made.elapsed().as_secs().min(5);
     wait::always("nobody installs it", past + 2, || fleet.without(&source).len() == all.len());
     let shown = fleet.job_until(&job, 10, "the reason", |job| {
-        let is_held = |name: &&str| line(job, name).is_some_and(|line| line["reason"]["code"] == "suspended");
-        all.iter().all(|name| is_held(&name))
+        let is_held = |name: &str| line(job, name).is_some_and(|line| line["reason"]["code"] == "suspended");
+        all.into_iter().all(is_held)
     });
     no_payload(&fleet.counted().since(&before), &SITES, BYTES);
     fleet.cli.ok(&["job", "resume", &job]);

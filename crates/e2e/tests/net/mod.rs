@@ -3,8 +3,10 @@
 mod away;
 mod cut;
 mod harness;
+mod held;
 mod install;
 mod long;
+mod night;
 mod relay_lost;
 
 use packhorse_e2e::net::fleet::{SITES, Tally};
