@@ -228,6 +228,7 @@ impl ChangeJob {
             job,
             proofs,
             ended: Vec::new(),
+            named: Vec::new(),
             copies: Vec::new(),
             asked: record.asked.clone(),
         };

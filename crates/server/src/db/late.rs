@@ -12,7 +12,6 @@ use rusqlite::{Connection, params};
 
 use super::hosts::{self, Fleet, HostRow};
 use super::jobs::{self, JobRow};
-use super::join::read_own_job;
 use super::standings::{Needs, Standings};
 use super::{DbError, lines};
 use crate::capability::Capabilities;
@@ -80,10 +79,9 @@ fn open_jobs(tx: &Connection, why: Why, now: Time) -> Result<Vec<(JobRow, Vec<u8
 /// The database's.
 pub fn relays_to_tell(
     tx: &Connection,
-    envelope: &[u8],
+    job: &Job,
     only: Option<&[HostRow]>,
 ) -> Result<Vec<(HostRow, HostId)>, DbError> {
-    let Some(job) = read_own_job(envelope) else { return Ok(Vec::new()) };
     let above = hosts::own_route(tx)?;
     let sql = "SELECT h.row, h.id, b.id FROM hosts h LEFT JOIN hosts b ON b.via = h.row AND b.role = 'relay'
                WHERE h.role = 'relay' AND h.via = h.row AND h.id IS NOT ?1 ORDER BY h.row";

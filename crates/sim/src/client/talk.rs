@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use packhorse_domain::agent::Input;
 use packhorse_domain::feed::{Batch, receive};
-use packhorse_domain::job::{Gate, Job, Place, gate};
+use packhorse_domain::job::{Gate, Intent, Job, Place, gate};
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::place::Standing;
 use packhorse_domain::planner::OrderPart;
@@ -38,7 +38,10 @@ impl AgentNode {
 
     fn obey(&mut self, cx: &mut Cx<'_>, order: Order) {
         match order {
-            Order::Place(place) => self.take_place(place.verify()),
+            Order::Place(place) => {
+                self.take_place(place.verify());
+                self.reconsider(cx);
+            }
             Order::Job(doc, part) => self.take_job(cx, &doc, &part),
             Order::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.input(cx, Input::Receipt(receipt)));
@@ -50,6 +53,22 @@ impl AgentNode {
         let known = self.store.now().place.as_ref().map(|place| place.revision);
         if let Some(place) = place.filter(|place| place.host == self.me && Some(place.revision) > known) {
             self.store.put(AgentWrite::Place(place.clone()));
+        }
+    }
+
+    /// Jobs that are known here and did not name the host, and do now.
+    fn reconsider(&mut self, cx: &mut Cx<'_>) {
+        let Some(place) = self.store.now().place.clone() else { return };
+        let facts = says::facts(&self.me, cx.now);
+        let host = Standing { place: &place, facts: &facts, now: cx.now };
+        let open = |job: &Job| job.intent != Intent::Cancelled && job.until > cx.now;
+        let asked = self.agent.jobs().filter(|known| known.attempt.is_none() && open(&known.job));
+        let named: Vec<(Job, u32)> = asked
+            .filter(|known| known.job.asks_statements())
+            .filter_map(|known| Some((known.job.clone(), known.job.round_by_standing(&host)?.attempt)))
+            .collect();
+        for (job, attempt) in named {
+            self.input(cx, Input::Order { job, attempt: Some(attempt), ahead_secs: 0 });
         }
     }
 
@@ -92,6 +111,7 @@ impl AgentNode {
         });
         if says::speaks(&self.me, cx.now) && told.is_none_or(|told| facts.differ(told)) {
             self.say(cx, Body::Facts(facts));
+            self.reconsider(cx);
         }
     }
 

@@ -3,7 +3,7 @@
 use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
 use packhorse_domain::ids::{Incarnation, JobKey};
 use packhorse_domain::merkle::Prover;
-use packhorse_domain::planner::{OrderPart, PlanLine, Provers, order};
+use packhorse_domain::planner::{OrderPart, PlanLine, Provers, named, order};
 use packhorse_domain::report::Receipt;
 
 use super::state::JobRow;
@@ -91,10 +91,11 @@ impl Hub {
             self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
         // A relay that has no line of it (yet) gets a job that takes in hosts later: it does that also while it is cut off.
         let grows = !lower.agent && row.doc.unverified().grows();
-        let part = match order(&lines, &provers(row)) {
+        let mut part = match order(&lines, &provers(row)) {
             None if grows => OrderPart::default(),
             part => part?,
         };
+        part.named = named(row.doc.unverified(), &lines);
         // Where everything has ended by the hosts' own word there is nothing left to tell.
         (grows || part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
     }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::feed::{Batch, receive};
+use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::{Line, LineKey, Verdict};
 use packhorse_domain::job::{Gate, Intent, Job, Place, Proof, gate};
-use packhorse_domain::planner::{Opened, OrderPart, holds, opens};
+use packhorse_domain::planner::{Opened, OrderPart, also, holds, opens};
 use packhorse_domain::report::{Body, Receipt};
 
 use super::{Hub, HubWrite};
@@ -88,7 +89,10 @@ impl Hub {
         }
         let places: Vec<Place> = self.hosts_below().cloned().collect();
         let hosts = places.iter().map(|place| self.standing(place, cx.now));
-        for opened in opens(doc.unverified(), &proofs, &part.ended, hosts) {
+        let mut named = opens(doc.unverified(), &proofs, &part.ended, hosts);
+        let is_below = |host: &HostId| places.iter().any(|place| place.host == *host);
+        also(doc.unverified(), &part.named, is_below, &mut named);
+        for opened in named {
             news |= self.open_lines(cx, doc.unverified(), opened);
         }
         if news {
