@@ -72,6 +72,14 @@ stats! {
     taken_in_late,
     /// Jobs that were handed to hosts where their condition did not hold any more.
     unfit,
+    /// Copies dropped by relays.
+    dropped_copies,
+    /// Chunks that passed through relays without room.
+    passed_chunks,
+    /// Transfers that waited for room.
+    waited_for_room,
+    /// Packages transferred to relays.
+    transferred,
     /// Jobs cancelled.
     cancelled_jobs,
     /// Retry rounds.

@@ -26,6 +26,8 @@
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/suspend`, `…/resume` | | [`ControlMade`] |
+//! | `POST /admin/v1/relays/{name}/limit` | [`NewLimits`] | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
 //! | `/admin/v1/groups…` | see `admin/groups.rs` | |
@@ -451,6 +453,9 @@ pub struct JobView {
     /// Hosts that joined later are not taken in: since then.
     #[serde(default)]
     pub closed: Option<String>,
+    /// What was planned when it was made, beside what became of it; empty if that is not known here.
+    #[serde(default)]
+    pub plan: Vec<PlanFact>,
     /// Its lines.
     pub instructions: Vec<InstructionView>,
     /// Number of the newest change that is in this answer; ask with `seen` for what comes after.
@@ -527,8 +532,22 @@ pub struct PlanView {
     pub out: Vec<PlanOut>,
     /// Each line between two systems.
     pub lines: Vec<PlanLineView>,
+    /// When everything is delivered, as far as it follows from rates that were measured; RFC 3339.
+    #[serde(default)]
+    pub ends: Option<String>,
     /// The whole plan as text, as the command line prints it.
     pub text: String,
+}
+
+/// What a job was planned to do when it was made, beside what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFact {
+    /// Hosts, the end, bytes over a line: `server → osaka`.
+    pub what: String,
+    /// As it was planned.
+    pub planned: String,
+    /// As it is now.
+    pub fact: String,
 }
 
 /// Hosts left out of a plan.
@@ -611,6 +630,62 @@ pub struct RelayView {
     pub used_bytes: u64,
     /// Free, bytes.
     pub free_bytes: u64,
+    /// What is set at it.
+    #[serde(default)]
+    pub control: ControlView,
+}
+
+/// What is set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ControlView {
+    /// Transfers to it and through it wait: since then.
+    pub suspended_since: Option<String>,
+    /// What its store may take, bytes; `None`: as it was started.
+    pub store_bytes: Option<u64>,
+    /// Limits of its line to its higher system. Of several that hold at a time the lowest counts.
+    pub limits: Vec<LimitView>,
+    /// The zone of the hours; empty: UTC.
+    pub zone: String,
+    /// Counts what was set; 0: nothing ever was.
+    pub revision: u64,
+    /// Whether the relay has taken the newest in.
+    pub applied: bool,
+}
+
+/// A limit of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// Bits per second; 0: nothing passes.
+    pub bits_per_sec: u64,
+    /// `22:00-06:00`; `None`: always.
+    pub hours: Option<String>,
+}
+
+/// Limits to set at a relay. What is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewLimits {
+    /// `20Mbit`; `0`: nothing passes.
+    pub down: Option<String>,
+    /// When `down` holds: `22:00-06:00`, several or none (always). Takes the place of a limit of the same hours.
+    pub hours: Vec<String>,
+    /// What its store may take: `40GB`.
+    pub store: Option<String>,
+    /// What was set before goes.
+    pub none: bool,
+}
+
+/// Something was set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlMade {
+    /// The relay.
+    pub relay: String,
+    /// Counts what was set.
+    pub revision: u64,
+    /// Whether it is something else than before.
+    pub changed: bool,
+    /// Whether the relay has taken it in.
+    pub applied: bool,
 }
 
 /// A package a relay keeps.

@@ -124,7 +124,7 @@ async fn a_plan_says_what_goes_over_each_line() {
   line  localhost → osaka  0 B (kept until 31 Dec 2099)  osaka → 1 host  640 kB each at most
         osaka → namba  640 kB                         namba → 1 host  640 kB each at most
   room  not told yet by namba
-  end   unknown: nothing was measured yet
+  end   unknown, nothing measured yet: osaka → hosts, osaka → namba, namba → hosts
   hint  off now: namba; what is behind begins when they are back
   hint  2 of 2 off now: they begin when they are back
 "
@@ -153,6 +153,8 @@ async fn relays_show_what_they_keep_and_who_needs_it() {
                           "size_bytes": 700_000, "needed_by": 3}],
             "received_bytes": 700_100, "sent_bytes": 1_400_200, "used_bytes": 700_000,
             "free_bytes": 5_000_000_000u64,
+            "control": {"suspended_since": null, "store_bytes": null, "limits": [], "zone": "", "revision": 0,
+                        "applied": false},
         })
     );
     let listed = top.get("/admin/v1/relays").await;

@@ -17,8 +17,10 @@ impl Ledger {
         let before = self.made.insert(name, report.clone());
         require(RULE, before.is_none(), || format!("{name:?} was made twice"))?;
         let Body::Line(said) = &report.body else { return Ok(()) };
-        if !matches!(said.event, LineEvent::Ended(_)) {
-            return Ok(());
+        match &said.event {
+            // That a job does not name the host is no end of an attempt it took part in.
+            LineEvent::Ended(outcome) if !outcome.is_unfit() => {}
+            _ => return Ok(()),
         }
         let end = (report.origin, report.incarnation, said.job.clone(), said.package, said.attempt);
         let before = self.ends.insert(end, report.no);

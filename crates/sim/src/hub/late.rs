@@ -41,7 +41,10 @@ impl Hub {
             let named: Vec<Opened> = opens(&job, &[], &[], below.map(|place| self.standing(place, cx.now)));
             let mut news = false;
             for opened in named {
-                news |= self.open_lines(cx, &job, opened);
+                let place = self.store.now().places.get(&opened.host).and_then(Signed::verify);
+                if place.is_some_and(|place| self.direct(place).is_some()) {
+                    news |= self.open_lines(cx, &job, opened);
+                }
             }
             if news {
                 cx.stats.taken_in_late += 1;

@@ -93,9 +93,13 @@ impl Hub {
         let is_below = |host: &HostId| places.iter().any(|place| place.host == *host);
         also(doc.unverified(), &part.named, is_below, &mut named);
         for opened in named {
-            news |= self.open_lines(cx, doc.unverified(), opened);
+            // A client's route names relays above this one, too: their lines are not here.
+            if places.iter().any(|place| place.host == opened.host) {
+                news |= self.open_lines(cx, doc.unverified(), opened);
+            }
         }
         if news {
+            self.dates_move(cx, doc.unverified());
             self.judge_cancelled(cx, doc.unverified());
             self.distribute(&key);
         }
