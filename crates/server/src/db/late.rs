@@ -66,6 +66,8 @@ pub fn take_in(
 fn open_jobs(tx: &Connection, why: Why, now: Time) -> Result<Vec<(JobRow, Vec<u8>)>, DbError> {
     let sql = "SELECT row, envelope FROM jobs
                WHERE grows AND closed IS NULL AND until > ?1 AND intent <> 'cancelled' AND (asks_facts OR NOT ?2)
+                 -- A relay's job that is only known here takes hosts in at the relay, which tells of them.
+                 AND NOT learned AND stopped IS NULL
                ORDER BY created, row";
     let mut statement = tx.prepare_cached(sql)?;
     let rows =
