@@ -313,6 +313,10 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     Some(match (&line.reason, begun) {
         (_, false) if facts.twins_since.is_some() => twins(facts),
         (_, false) if facts.suspended.is_some() => suspended(line, facts),
+        // The host only sees that its relay does not have the package.
+        (Some(own), false) if facts.online && own.code() == Code::Network && !own.is_over(now) => {
+            held_at_relay(line, facts).unwrap_or_else(|| own.clone())
+        }
         (Some(own), _) if (facts.online || begun) && !own.is_over(now) => own.clone(),
         (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, CopyOrdered, DropCopy, Explained, GroupChanged, GroupDetail, GroupMembers,
-    GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy, KeyText, LineHistory,
-    NewCabinet, NewGroup, NewJob, NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered,
-    RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, GroupChanged, GroupDetail,
+    GroupMembers, GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy, KeyText,
+    LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken, PackageDetail, PackageView, PageGranted,
+    PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode, Upload,
+    UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -296,6 +297,17 @@ impl Api {
     /// One relay.
     pub async fn relay(&self, name: &str) -> Result<RelayView, LinkError> {
         self.get(&format!("/admin/v1/relays/{}", encode(name))).await
+    }
+
+    /// Sets a relay: `suspend`, `resume`.
+    pub async fn set_relay(&self, name: &str, verb: &str) -> Result<ControlMade, LinkError> {
+        let path = format!("/admin/v1/relays/{}/{verb}", encode(name));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
+    }
+
+    /// Sets limits at a relay.
+    pub async fn limit_relay(&self, name: &str, limits: &NewLimits) -> Result<ControlMade, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/limit", encode(name)), limits).await
     }
 }
 

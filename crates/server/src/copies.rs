@@ -220,6 +220,9 @@ async fn settle(system: &System) -> Result<(), DbError> {
 /// What may be taken in now.
 async fn due(system: &System) -> Result<Vec<Wanted>, DbError> {
     let asked = std::mem::take(&mut *system.asked_for.lock().unwrap_or_else(PoisonError::into_inner));
+    if hold::shut(system) {
+        return Ok(Vec::new());
+    }
     let at = now();
     let found = system.db.read(move |connection| {
         let mut wanted = copies::wanted(connection, at)?;

@@ -24,6 +24,7 @@ pub mod folder;
 mod hold;
 pub mod init;
 pub mod lower;
+mod pace;
 pub mod page;
 pub mod presence;
 pub mod run;

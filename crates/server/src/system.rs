@@ -22,6 +22,7 @@ use crate::db::hosts::{Fleet, HostRow};
 use crate::db::{Db, DbError, control};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
+use crate::pace::Pace;
 use crate::presence::PresenceBook;
 use crate::throttle::Throttle;
 use crate::upper::Upper;
@@ -73,6 +74,8 @@ pub struct System {
     pub presence: PresenceBook,
     /// Paces what this system sends.
     pub throttle: Throttle,
+    /// Paces what a relay takes in.
+    pub pace: Pace,
     /// There is something new in the outbox, or to say softly.
     pub outbox_news: Notify,
     /// There may be something to take in.
@@ -151,6 +154,7 @@ impl System {
             capabilities: Capabilities::new(&parts.secret),
             presence: PresenceBook::new(position == Position::Relay),
             throttle: Throttle::from_environment(),
+            pace: Pace::new(),
             outbox_news: Notify::new(),
             copies_news: Notify::new(),
             copies: Copies::new(parts.store_bytes),

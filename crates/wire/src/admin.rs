@@ -26,6 +26,8 @@
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/suspend`, `…/resume` | | [`ControlMade`] |
+//! | `POST /admin/v1/relays/{name}/limit` | [`NewLimits`] | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
 //! | `GET /admin/v1/alarms` | | `[AlarmView]` |
 //! | `/admin/v1/groups…` | see `admin/groups.rs` | |
@@ -611,6 +613,62 @@ pub struct RelayView {
     pub used_bytes: u64,
     /// Free, bytes.
     pub free_bytes: u64,
+    /// What is set at it.
+    #[serde(default)]
+    pub control: ControlView,
+}
+
+/// What is set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ControlView {
+    /// Transfers to it and through it wait: since then.
+    pub suspended_since: Option<String>,
+    /// What its store may take, bytes; `None`: as it was started.
+    pub store_bytes: Option<u64>,
+    /// Limits of its line to its higher system. Of several that hold at a time the lowest counts.
+    pub limits: Vec<LimitView>,
+    /// The zone of the hours; empty: UTC.
+    pub zone: String,
+    /// Counts what was set; 0: nothing ever was.
+    pub revision: u64,
+    /// Whether the relay has taken the newest in.
+    pub applied: bool,
+}
+
+/// A limit of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitView {
+    /// Bits per second; 0: nothing passes.
+    pub bits_per_sec: u64,
+    /// `22:00-06:00`; `None`: always.
+    pub hours: Option<String>,
+}
+
+/// Limits to set at a relay. What is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NewLimits {
+    /// `20Mbit`; `0`: nothing passes.
+    pub down: Option<String>,
+    /// When `down` holds: `22:00-06:00`, several or none (always). Takes the place of a limit of the same hours.
+    pub hours: Vec<String>,
+    /// What its store may take: `40GB`.
+    pub store: Option<String>,
+    /// What was set before goes.
+    pub none: bool,
+}
+
+/// Something was set at a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlMade {
+    /// The relay.
+    pub relay: String,
+    /// Counts what was set.
+    pub revision: u64,
+    /// Whether it is something else than before.
+    pub changed: bool,
+    /// Whether the relay has taken it in.
+    pub applied: bool,
 }
 
 /// A package a relay keeps.

@@ -3,6 +3,7 @@
 mod absent;
 mod bad_input;
 mod content;
+mod control;
 mod first_hour;
 mod groups;
 mod identity;

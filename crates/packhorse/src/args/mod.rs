@@ -17,8 +17,8 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, NameArgs, PageArgs,
-    RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, RunArgs, ServerRunArgs, ServerVerb, TokenNewArgs,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, LimitArgs, NameArgs,
+    PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb, TokenNewArgs,
     TokenVerb,
 };
 
@@ -209,6 +209,10 @@ mod tests {
             "explain 3",
             "explain --host pc17",
             "explain --relay osaka office/editor",
+            "relay suspend osaka",
+            "relay resume osaka --json",
+            "relay limit osaka --down 20Mbit --hours 22:00-06:00 --hours 12:00-13:00 --store 40GB",
+            "relay limit osaka --none",
             "token new --relay --uses 3 --ends 2h",
             "token list",
             "token revoke 3",
@@ -246,6 +250,7 @@ mod tests {
             "job list --json --csv",
             "fleet --clients 0 --to https://localhost:1",
             "fleet --clients 5",
+            "relay limit osaka --hours 22:00-06:00",
             "server run --history-days 10",
             "token new --uses 0",
             "group new sales pc1 --where os=linux",

@@ -66,12 +66,61 @@ pub enum RelayVerb {
     Run(RelayRunArgs),
     /// List the relays
     List(ListArgs),
-    /// Show what a relay keeps, until when, and its bytes
+    /// Show what a relay keeps, until when, its bytes, and what is set at it
     Show(NameArgs),
+    /// Let transfers to a relay and through it wait; what is there already is still installed
+    Suspend(RelayNameArgs),
+    /// Let transfers to a suspended relay go on
+    Resume(RelayNameArgs),
+    /// Set limits of a relay's line and store; they count at once, also while something is coming
+    ///
+    /// Hours are in the managing server's zone. Of several limits that hold at a time the lowest counts. A relay that is off
+    /// gets them when it is back.
+    Limit(LimitArgs),
     /// Move the date until which a relay keeps a copy
     Keep(RelayKeepArgs),
     /// Drop a copy; one that open jobs need only with --force: it is fetched again for them
     Drop(RelayDropArgs),
+}
+
+/// A relay by its name.
+#[derive(Debug, Args)]
+pub struct RelayNameArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
+}
+
+/// `packhorse relay limit`
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// The relay
+    #[arg(value_name = "RELAY")]
+    pub name: String,
+    /// What its line to its higher system may carry: 20Mbit, 512kbit; 0: nothing
+    #[arg(long, value_name = "RATE")]
+    pub down: Option<String>,
+    /// When --down holds, if not always: 22:00-06:00; may be repeated
+    #[arg(long, value_name = "FROM-TO", requires = "down")]
+    pub hours: Vec<String>,
+    /// What its store may take: 40GB
+    #[arg(long, value_name = "SIZE")]
+    pub store: Option<String>,
+    /// Take away what was set before
+    #[arg(long)]
+    pub none: bool,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
 }
 
 /// `packhorse relay run`

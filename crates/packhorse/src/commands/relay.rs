@@ -1,9 +1,9 @@
 //! `packhorse relay`
 
-use packhorse_wire::admin::{CopyOrdered, DropCopy, KeepCopy};
+use packhorse_wire::admin::{ControlMade, CopyOrdered, DropCopy, KeepCopy, NewLimits};
 
-use crate::args::{JsonFlag, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb};
-use crate::failure::Outcome;
+use crate::args::{JsonFlag, LimitArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb};
+use crate::failure::{Failure, Outcome};
 use crate::render::{count, relay as shown, table};
 use crate::{address, logs, say, signals, systems};
 
@@ -24,12 +24,42 @@ pub fn run(verb: RelayVerb) -> Outcome {
             let relay = api.relay(&args.name).await?;
             if args.format.json { table::json(&relay) } else { say::line(&shown::show(&relay)) }
         }),
+        RelayVerb::Suspend(args) => ask(&args.access, async |api| {
+            was_set(&api.set_relay(&args.name, "suspend").await?, "takes nothing in", args.format)
+        }),
+        RelayVerb::Resume(args) => ask(&args.access, async |api| {
+            was_set(&api.set_relay(&args.name, "resume").await?, "takes in again", args.format)
+        }),
+        RelayVerb::Limit(args) => limit(args),
         RelayVerb::Keep(args) => ask(&args.access, async |api| {
             let order = KeepCopy { package: address::package(&args.package)?, keep: args.keep.clone() };
             told(&[api.keep_copy(&args.relay, &order).await?], args.format, "is told to keep")
         }),
         RelayVerb::Drop(args) => drop_copies(&args),
     }
+}
+
+fn limit(args: LimitArgs) -> Outcome {
+    let limits = NewLimits { down: args.down, hours: args.hours, store: args.store, none: args.none };
+    if limits == NewLimits::default() {
+        return Err(Failure::usage("nothing is to be set").hint("--down 20Mbit, --store 40GB, or --none"));
+    }
+    ask(&args.access, async |api| {
+        was_set(&api.limit_relay(&args.name, &limits).await?, "has its limits", args.format)
+    })
+}
+
+fn was_set(made: &ControlMade, what: &str, format: JsonFlag) -> Outcome {
+    if format.json {
+        return table::json(made);
+    }
+    let relay = say::clean(&made.relay);
+    say::note(&match (made.applied, made.changed) {
+        (true, _) => format!("{relay} {what}"),
+        (false, true) => format!("on its way to {relay}: it counts there as soon as it is connected"),
+        (false, false) => format!("that is set at {relay} already, and still on its way there"),
+    });
+    Ok(())
 }
 
 fn join(args: &RelayJoinArgs) -> Outcome {

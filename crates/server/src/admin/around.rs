@@ -10,9 +10,11 @@ use packhorse_domain::job::{HostRole, Intent};
 use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
 use packhorse_domain::time::Time;
 
+use crate::db::control::SetAt;
 use crate::db::hosts::{HostRecord, HostRow};
 use crate::db::jobs::JobRecord;
 use crate::db::views::Scene;
+use crate::hold;
 use crate::system::System;
 
 /// What a line's reason needs of its job.
@@ -173,8 +175,12 @@ impl<'a> Around<'a> {
             last_seen: present.last_seen.unwrap_or(relay.joined),
             has_copy: self.keeps(relay.row, package),
             percent: self.percent(relay, package),
-            suspended: None,
-            shut: None,
+            suspended: self.set_at(relay).and_then(|set| set.suspended_since),
+            shut: self.set_at(relay).and_then(|set| hold::opens(&set.doc, self.now)),
         }
+    }
+
+    fn set_at(&self, relay: &HostRecord) -> Option<&'a SetAt> {
+        self.scene.controls.get(&relay.row)
     }
 }

@@ -78,7 +78,7 @@ impl Command for OrderCopy {
         let surplus = doc.copies.len().saturating_sub(COPY_ORDERS_MAX);
         doc.copies.drain(..surplus);
         doc.zone = keep::zone_name();
-        let (revision, lower) = control::set(tx, &self.authority, &found.relay, doc)?;
+        let (revision, lower) = control::set(tx, &self.authority, &found.relay, doc, self.now)?;
         let shown = CopyOrdered {
             relay: found.relay.name.clone(),
             package: package.label.to_string(),

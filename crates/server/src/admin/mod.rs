@@ -8,6 +8,7 @@
 //! | `tokens`, `cabinets`, `uploads`, `verified`, `packages`, `known` | what comes in; what a relay knows of it |
 //! | `wish`, `destinations`, `make`, `change`, `again` | a job: what is wanted, for whom, made, changed, made once more |
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
+//! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
 //! | `plan`, `plan_text` | what a job would do |
 
@@ -16,6 +17,7 @@ pub(crate) mod around;
 pub(crate) mod auth;
 mod cabinets;
 mod change;
+mod control;
 mod copy_orders;
 pub(crate) mod destinations;
 mod error;
@@ -29,6 +31,7 @@ mod hosts;
 pub(crate) mod jobs;
 mod keep;
 mod known;
+mod limits;
 pub(crate) mod lines;
 mod make;
 mod may;
@@ -125,6 +128,9 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
+        .route("/admin/v1/relays/{name}/resume", post(control::resume))
+        .route("/admin/v1/relays/{name}/limit", post(control::limit))
         .route("/admin/v1/relays/{name}/keep", post(copy_orders::keep))
         .route("/admin/v1/relays/{name}/drop", post(copy_orders::drop))
         .route("/admin/v1/alarms", get(relays::alarms))

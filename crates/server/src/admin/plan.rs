@@ -1,6 +1,6 @@
 //! What a job would do, from the same functions that do it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
@@ -171,7 +171,7 @@ impl Drafted {
 
 fn view(system: &System, mut draft: Drafted) -> PlanView {
     let copies = draft.copies.iter().map(|copy| (copy.relay, copy.package)).collect();
-    let scene = Scene { fleet: draft.resolved.fleet.clone(), copies };
+    let scene = Scene { fleet: draft.resolved.fleet.clone(), copies, controls: HashMap::new() };
     let around = Around::new(system, &scene, draft.wish.now);
     let relays = draft.relays();
     let out = match draft.having.len() as u64 {

@@ -13,8 +13,9 @@ use rusqlite::Connection;
 
 use super::around::Around;
 use super::format::rfc3339;
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, control};
 use crate::db::DbError;
+use crate::db::control::{self as db_control, SetAt};
 use crate::db::hosts::{self, HostRecord};
 use crate::db::views::{self, CopyRecord};
 use crate::system::now;
@@ -32,6 +33,8 @@ pub struct Found {
     pub traffic: Option<Traffic>,
     /// Open lines at or below it, by package.
     pub needed: HashMap<PackageId, u64>,
+    /// What is set at it.
+    pub set: Option<SetAt>,
     /// Names of packages.
     pub labels: HashMap<PackageId, PackageLabel>,
 }
@@ -48,23 +51,32 @@ impl Found {
     }
 }
 
-/// Loads a relay.
+/// A relay by its name.
 ///
 /// # Errors
 /// There is none of that name, or the database's.
-pub fn load(connection: &Connection, name: &str) -> Result<Found, DbError> {
+pub fn find(connection: &Connection, name: &str) -> Result<HostRecord, DbError> {
     let unknown = || {
         let shown: String = name.chars().take(80).collect();
         let hint = "packhorse relay list shows the relay systems";
         DbError::refused("unknown_relay", format!("there is no relay system {shown}"), Some(hint))
     };
     let relay = hosts::by_name(connection, name)?.filter(|host| host.role == HostRole::Relay);
-    let relay = relay.ok_or_else(unknown)?;
+    relay.ok_or_else(unknown)
+}
+
+/// Loads a relay.
+///
+/// # Errors
+/// There is none of that name, or the database's.
+pub fn load(connection: &Connection, name: &str) -> Result<Found, DbError> {
+    let relay = find(connection, name)?;
     let mut copies = views::copies(connection)?;
     copies.retain(|copy| copy.relay == relay.row);
     Ok(Found {
         copies,
         traffic: views::traffic(connection)?.remove(&relay.row),
+        set: db_control::all(connection)?.remove(&relay.row),
         needed: views::needed_below(connection, relay.row)?,
         labels: views::labels(connection)?,
         relay,
@@ -123,6 +135,7 @@ pub async fn show(
         sent_bytes: traffic.sent_bytes,
         used_bytes: traffic.used_bytes,
         free_bytes: traffic.free_bytes,
+        control: control::view(found.set.as_ref()),
     }))
 }
 

@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 
 use super::CopyError;
 use crate::db::copies::Wanted;
+use crate::hold;
 use crate::system::System;
 
 /// Most bytes of a manifest's envelope.
@@ -33,6 +34,7 @@ pub(super) async fn manifest(system: &System, link: &Link, wanted: &Wanted) -> R
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece?;
+        system.pace.pass(piece.len(), || hold::rate(system)).await;
         system.received(piece.len() as u64);
         if bytes.len() + piece.len() > MANIFEST_BYTES {
             return Err(CopyError::TooLarge);
@@ -79,12 +81,14 @@ impl Source for Upstream {
             let stream =
                 self.link.stream(Method::POST, messages::FRAMES, body).await.map_err(source_error)?;
             let system = self.system.clone();
-            let counted = stream.map(move |piece| match piece {
-                Ok(bytes) => {
+            let counted = stream.then(move |piece| {
+                let system = system.clone();
+                async move {
+                    let bytes = piece.map_err(|error| std::io::Error::other(error.to_string()))?;
+                    system.pace.pass(bytes.len(), || hold::rate(&system)).await;
                     system.received(bytes.len() as u64);
                     Ok(bytes)
                 }
-                Err(error) => Err(std::io::Error::other(error.to_string())),
             });
             Ok(counted.boxed())
         })

@@ -1,15 +1,17 @@
 //! What is set at relays below: one signed document each, in revisions. The managing server makes them; every relay on the way
 //! keeps those of the relays below it, for feeds that are made anew, and its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use packhorse_domain::ids::HostId;
 use packhorse_domain::report::Body;
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
+use packhorse_wire::envelope::{Envelope, from_cbor_limited};
 use packhorse_wire::messages::Order;
 use packhorse_wire::signed::ControlDoc;
+use packhorse_wire::trust::Limits;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_bytes::ByteBuf;
 
@@ -50,20 +52,60 @@ pub fn set(
     authority: &Arc<Authority>,
     relay: &hosts::HostRecord,
     mut doc: ControlDoc,
+    now: Time,
 ) -> Result<(u64, HostRow), DbError> {
     doc.revision += 1;
     doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
     let signed = authority.sign_control(&doc).map_err(DbError::internal)?;
-    store(tx, &relay.id, doc.revision, &signed)?;
+    store(tx, &doc, &signed, now)?;
     feeds::append(tx, &[(relay.via, Order::Control(ByteBuf::from(signed)))])?;
     Ok((doc.revision, relay.via))
 }
 
-fn store(tx: &Connection, relay: &HostId, revision: u64, envelope: &[u8]) -> Result<bool, DbError> {
-    let sql = "INSERT INTO controls (relay, revision, envelope) VALUES (?1, ?2, ?3)
-               ON CONFLICT (relay) DO UPDATE SET revision = excluded.revision, envelope = excluded.envelope
+fn store(tx: &Connection, doc: &ControlDoc, envelope: &[u8], now: Time) -> Result<bool, DbError> {
+    let sql = "INSERT INTO controls (relay, revision, envelope, suspended_since) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (relay) DO UPDATE SET revision = excluded.revision, envelope = excluded.envelope,
+                 suspended_since = CASE WHEN excluded.suspended_since IS NOT NULL
+                   THEN COALESCE(controls.suspended_since, excluded.suspended_since) END
                WHERE excluded.revision > controls.revision";
-    Ok(tx.prepare_cached(sql)?.execute(params![relay.0, revision as i64, envelope])? > 0)
+    let since = doc.suspended.then_some(now.0);
+    Ok(tx.prepare_cached(sql)?.execute(params![doc.relay.0, doc.revision as i64, envelope, since])? > 0)
+}
+
+/// A document of this system's own database: verified when it was stored.
+pub fn read(envelope: &[u8]) -> Option<ControlDoc> {
+    let envelope = Envelope::decode(envelope, Limits::CONTROL_BYTES).ok()?;
+    from_cbor_limited(&envelope.payload, Limits::CONTROL_BYTES).ok()
+}
+
+/// What is set at a relay.
+#[derive(Debug, Clone)]
+pub struct SetAt {
+    /// The newest document.
+    pub doc: ControlDoc,
+    /// Suspended, since then.
+    pub suspended_since: Option<Time>,
+    /// The newest revision that the relay says it has taken in; 0: none yet.
+    pub applied: u64,
+}
+
+/// What is set at all relays, with one statement.
+///
+/// # Errors
+/// The database's.
+pub fn all(connection: &Connection) -> Result<HashMap<HostRow, SetAt>, DbError> {
+    let sql = "SELECT h.row, c.envelope, c.suspended_since, COALESCE(a.revision, 0)
+               FROM controls c JOIN hosts h ON h.id = c.relay
+               LEFT JOIN applied a ON a.origin = c.relay AND a.what = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([OWN])?;
+    let mut found = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let Some(doc) = read(&row.get::<_, Vec<u8>>(1)?) else { continue };
+        let suspended_since = row.get::<_, Option<i64>>(2)?.map(Time);
+        found.insert(row.get(0)?, SetAt { doc, suspended_since, applied: row.get::<_, i64>(3)? as u64 });
+    }
+    Ok(found)
 }
 
 /// What hosts say they have taken in; other words are not written down.
@@ -93,7 +135,7 @@ pub fn take(
 ) -> Result<Came, DbError> {
     let relay = HostId(doc.relay.0);
     if relay == *own {
-        let fresh = store(tx, &relay, doc.revision, envelope)?;
+        let fresh = store(tx, doc, envelope, now)?;
         if fresh {
             meta::set(tx, OWN, envelope)?;
         }
@@ -103,7 +145,7 @@ pub fn take(
         return Ok(if fresh { Came::Own } else { Came::Nothing });
     }
     let Some(host) = hosts::by_id(tx, &relay)? else { return Ok(Came::Nothing) };
-    if !store(tx, &relay, doc.revision, envelope)? {
+    if !store(tx, doc, envelope, now)? {
         return Ok(Came::Nothing);
     }
     feeds::append(tx, &[(host.via, Order::Control(ByteBuf::from(envelope.to_vec())))])?;

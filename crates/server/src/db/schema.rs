@@ -203,7 +203,8 @@ CREATE INDEX jobs_until ON jobs (until);
 ALTER TABLE hosts ADD COLUMN job_key BLOB;
 
 -- What is set at relays: see db/control.rs.
-CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelope BLOB NOT NULL,
+  suspended_since INTEGER) WITHOUT ROWID;
 -- control: when a job's newest revision came here.
 ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
 

@@ -9,6 +9,7 @@ use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::DbError;
+use super::control::{self, SetAt};
 use super::hosts::{Fleet, HostRow};
 use super::jobs::JobRow;
 use super::lines::{self, LineRow};
@@ -190,6 +191,8 @@ pub struct Scene {
     pub fleet: Fleet,
     /// Which relays keep what.
     pub copies: HashSet<(HostRow, PackageId)>,
+    /// What is set at relays.
+    pub controls: HashMap<HostRow, SetAt>,
 }
 
 /// Loads what lines stand in; the number of statements does not depend on how much there is.
@@ -198,7 +201,7 @@ pub struct Scene {
 /// The database's.
 pub fn scene(connection: &Connection) -> Result<Scene, DbError> {
     let copies = copies(connection)?.into_iter().map(|copy| (copy.relay, copy.package)).collect();
-    Ok(Scene { fleet: Fleet::load(connection)?, copies })
+    Ok(Scene { fleet: Fleet::load(connection)?, copies, controls: control::all(connection)? })
 }
 
 /// The counters of all relays, as reported.

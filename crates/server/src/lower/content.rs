@@ -15,6 +15,7 @@ use packhorse_content::through::Through;
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_domain::ingest::Position;
+use packhorse_domain::job::HostRole;
 use packhorse_wire::messages::{FramesRequest, ManifestRequest, RANGES_MAX};
 use tokio::time::Instant;
 
@@ -38,6 +39,7 @@ pub async fn manifest(
     let request: ManifestRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
+    let held = may_wait(&system, &caller)?;
     let envelope = manifest_of(&system, package).await?;
     let offset = usize::try_from(request.offset).unwrap_or(usize::MAX);
     if offset > envelope.len() {
@@ -48,7 +50,7 @@ pub async fn manifest(
     let pieces: Vec<Bytes> =
         (0..length).step_by(PIECE_BYTES).map(|at| rest.slice(at..(at + PIECE_BYTES).min(length))).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<Bytes, std::io::Error>));
-    Ok(([(header::CONTENT_LENGTH, length.to_string())], counted(&system, stream)).into_response())
+    Ok(([(header::CONTENT_LENGTH, length.to_string())], counted(&system, held, stream)).into_response())
 }
 
 /// [`packhorse_wire::messages::FRAMES`].
@@ -60,6 +62,7 @@ pub async fn frames(
     let request: FramesRequest = decode(&body)?;
     let package = PackageId(request.package.0);
     check(&system, &caller, &package, &request.capability)?;
+    let held = may_wait(&system, &caller)?;
     if request.ranges.len() > RANGES_MAX {
         return Err(LowerError::bad_request(format!("at most {RANGES_MAX} ranges at once")));
     }
@@ -77,7 +80,7 @@ pub async fn frames(
         Found::Here(reader) => serve(reader, ranges, patience),
         Found::Passing(through) => through.attach(ranges, patience),
     };
-    Ok(counted(&system, stream).into_response())
+    Ok(counted(&system, held, stream).into_response())
 }
 
 fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8]) -> Result<(), LowerError> {
@@ -91,6 +94,17 @@ fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8
         "capability",
         format!("the right to this package does not count: {why}"),
     ))
+}
+
+/// While this relay is suspended nothing goes from it to lower relays; hosts that install take what is here already. Answers
+/// whether the caller is one whose transfers may have to wait.
+fn may_wait(system: &System, caller: &Caller) -> Result<bool, LowerError> {
+    let passes_on = caller.0.role == HostRole::Relay && caller.0.id != system.id;
+    if passes_on && system.control().suspended {
+        let message = format!("transfers to and through {} are suspended", system.config.name);
+        return Err(LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "suspended", message));
+    }
+    Ok(passes_on)
 }
 
 /// The manifest alone: of a package that a relay does not have it is passed on from above, and the package is not taken in.
@@ -158,15 +172,19 @@ fn trouble(error: &dyn std::error::Error) -> LowerError {
     LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
 }
 
-/// A body that is paced and counted as it is taken.
+/// A body that is paced and counted as it is taken; `held`: it ends when this relay is suspended.
 fn counted(
     system: &Arc<System>,
+    held: bool,
     stream: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 ) -> Body {
     let system = system.clone();
     let stream = stream.then(move |piece| {
         let system = system.clone();
         async move {
+            if held && system.control().suspended {
+                return Err(std::io::Error::other("transfers are suspended"));
+            }
             if let Ok(bytes) = &piece {
                 system.throttle.pass(bytes.len()).await;
                 system.sent(bytes.len() as u64);

@@ -147,3 +147,76 @@ async fn ten_hosts_and_two_thousand_need_the_same_number_of_statements() {
     let (few, many) = (statements(10).await, statements(2000).await);
     assert_eq!(few, many);
 }
+
+#[tokio::test]
+async fn limits_of_a_relay_are_set_changed_and_taken_away() {
+    let top = Top::new().await;
+    top.with_editor().await;
+    let osaka = top.join("osaka", HostRole::Relay, None).await;
+    top.join("pc1", HostRole::Client, Some(&osaka)).await;
+    let limit = "/admin/v1/relays/osaka/limit";
+    let made = top.done(limit, &json!({"down": "20Mbit", "store": "40GB"})).await;
+    // It is off: it gets them when it is back.
+    assert_eq!(made, json!({"relay": "osaka", "revision": 1, "changed": true, "applied": false}));
+    let night = json!({"down": "1Mbit", "hours": ["22:00-06:00", "12:00-13:00"]});
+    assert_eq!(top.done(limit, &night).await["revision"], 2);
+    assert_eq!(top.done(limit, &night).await["changed"], false);
+    assert_eq!(top.done(limit, &json!({"down": "5Mbit", "hours": ["12:00-13:00"]})).await["revision"], 3);
+    let set = top.get("/admin/v1/relays/osaka").await["control"].clone();
+    assert_eq!(
+        set["limits"],
+        json!([
+            {"bits_per_sec": 20_000_000, "hours": null},
+            {"bits_per_sec": 1_000_000, "hours": "22:00-06:00"},
+            {"bits_per_sec": 5_000_000, "hours": "12:00-13:00"},
+        ])
+    );
+    assert_eq!((&set["store_bytes"], &set["applied"]), (&json!(40_000_000_000u64), &json!(false)));
+    top.done(limit, &json!({"none": true, "down": "0"})).await;
+    let set = top.get("/admin/v1/relays/osaka").await["control"].clone();
+    assert_eq!((&set["limits"][0]["bits_per_sec"], &set["store_bytes"]), (&json!(0), &Value::Null));
+    for (body, code) in [
+        (json!({}), "bad_request"),
+        (json!({"hours": ["22:00-06:00"]}), "bad_request"),
+        (json!({"down": "fast"}), "bad_limit"),
+        (json!({"down": "20Mbit", "hours": ["22-6"]}), "bad_limit"),
+        (json!({"store": "40"}), "bad_limit"),
+        (json!({"down": "1Mbit", "hours": vec!["22:00-06:00"; 40]}), "bad_request"),
+    ] {
+        top.refused(limit, &body, 400, code).await;
+    }
+    let hours: Vec<String> = (0..32).map(|n| format!("00:{n:02}-01:00")).collect();
+    top.refused(limit, &json!({"down": "1Mbit", "hours": hours}), 400, "limit").await;
+    for name in ["pc1", "nowhere"] {
+        let path = format!("/admin/v1/relays/{name}/suspend");
+        top.refused(&path, &Value::Null, 404, "unknown_relay").await;
+    }
+    assert_eq!(top.get("/admin/v1/relays/osaka").await["control"]["revision"], 4);
+}
+
+#[tokio::test]
+async fn a_suspended_relay_is_why_its_lines_wait() {
+    let top = Top::new().await;
+    top.with_editor().await;
+    let osaka = top.join("osaka", HostRole::Relay, None).await;
+    let namba = top.join("namba", HostRole::Relay, Some(&osaka)).await;
+    let pc1 = top.join("pc1", HostRole::Client, Some(&namba)).await;
+    for (host, run) in [(&osaka, 1), (&namba, 2), (&pc1, 3)] {
+        top.system.presence.came(host.id, run, now());
+    }
+    top.done("/admin/v1/jobs", &install(&["pc1"])).await;
+    let reason = async || top.get("/admin/v1/jobs/1").await["instructions"][0]["reason"].clone();
+    assert_eq!(reason().await["code"], "relay_fetching");
+    let made = top.done("/admin/v1/relays/osaka/suspend", &Value::Null).await;
+    assert_eq!((&made["changed"], &made["applied"]), (&json!(true), &json!(false)));
+    let waits = reason().await;
+    assert_eq!((&waits["code"], &waits["system"]), (&json!("relay_suspended"), &json!("osaka")));
+    assert_eq!(waits["clear"], "packhorse relay resume osaka");
+    assert_eq!(top.done("/admin/v1/relays/osaka/suspend", &Value::Null).await["changed"], false);
+    assert!(top.get("/admin/v1/relays/osaka").await["control"]["suspended_since"].is_string());
+    top.done("/admin/v1/relays/osaka/resume", &Value::Null).await;
+    top.done("/admin/v1/relays/osaka/limit", &json!({"down": "0"})).await;
+    let waits = reason().await;
+    assert_eq!((&waits["code"], &waits["next_try"]), (&json!("line_closed"), &Value::Null));
+    assert_eq!(top.get("/admin/v1/relays/osaka").await["control"]["suspended_since"], Value::Null);
+}

@@ -153,6 +153,8 @@ async fn relays_show_what_they_keep_and_who_needs_it() {
                           "size_bytes": 700_000, "needed_by": 3}],
             "received_bytes": 700_100, "sent_bytes": 1_400_200, "used_bytes": 700_000,
             "free_bytes": 5_000_000_000u64,
+            "control": {"suspended_since": null, "store_bytes": null, "limits": [], "zone": "", "revision": 0,
+                        "applied": false},
         })
     );
     let listed = top.get("/admin/v1/relays").await;
