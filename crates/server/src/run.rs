@@ -21,7 +21,7 @@ use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
 use crate::db::meta::Start;
 use crate::db::places::RenewMemberships;
-use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
@@ -99,6 +99,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
+    tasks.spawn(measure(system.clone()));
     let router = lower::router(system.clone())
         .merge(admin::router(system.clone()))
         .merge(page::router(system.clone()));
@@ -306,6 +307,21 @@ async fn duties(system: Arc<System>) {
             },
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "lines whose end has come"),
+        }
+    }
+}
+
+/// Measures what the managing server sends while bytes flow; relays report theirs.
+async fn measure(system: Arc<System>) {
+    let mut measured = system.sent_so_far();
+    loop {
+        tokio::time::sleep(DUTY).await;
+        let sent = system.sent_so_far();
+        if std::mem::replace(&mut measured, sent) == sent {
+            continue;
+        }
+        if let Err(error) = system.db.write(rates::Own { sent_bytes: sent, now: now() }).await {
+            tracing::error!(%error, "what was sent cannot be written down");
         }
     }
 }

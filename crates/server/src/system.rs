@@ -315,6 +315,11 @@ impl System {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// All content bodies that went below.
+    pub fn sent_so_far(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
     /// The counters and the room, now.
     pub fn traffic(&self) -> Traffic {
         Traffic {

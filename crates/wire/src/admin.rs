@@ -453,6 +453,9 @@ pub struct JobView {
     /// Hosts that joined later are not taken in: since then.
     #[serde(default)]
     pub closed: Option<String>,
+    /// What was planned when it was made, beside what became of it; empty if that is not known here.
+    #[serde(default)]
+    pub plan: Vec<PlanFact>,
     /// Its lines.
     pub instructions: Vec<InstructionView>,
     /// Number of the newest change that is in this answer; ask with `seen` for what comes after.
@@ -529,8 +532,22 @@ pub struct PlanView {
     pub out: Vec<PlanOut>,
     /// Each line between two systems.
     pub lines: Vec<PlanLineView>,
+    /// When everything is delivered, as far as it follows from rates that were measured; RFC 3339.
+    #[serde(default)]
+    pub ends: Option<String>,
     /// The whole plan as text, as the command line prints it.
     pub text: String,
+}
+
+/// What a job was planned to do when it was made, beside what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFact {
+    /// Hosts, the end, bytes over a line: `server → osaka`.
+    pub what: String,
+    /// As it was planned.
+    pub planned: String,
+    /// As it is now.
+    pub fact: String,
 }
 
 /// Hosts left out of a plan.

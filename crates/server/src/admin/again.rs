@@ -40,7 +40,8 @@ impl Command for Again {
             .ok_or_else(|| DbError::damaged(format!("job {}", record.key)))?;
         let to: Vec<String> = serde_json::from_str(&record.asked).map_err(DbError::damaged)?;
         let wish = wish(&job, to, self.now)?;
-        MakeJob { authority: self.authority, capabilities: self.capabilities, epoch: self.epoch, wish }
+        let epoch = self.epoch;
+        MakeJob { authority: self.authority, capabilities: self.capabilities, epoch, wish, plan: None }
             .apply(tx)
     }
 }

@@ -14,14 +14,14 @@ use rusqlite::Connection;
 
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, plan_kept};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::db::hosts::HostRow;
 use crate::db::jobs::{self, Incoming, Taken};
 use crate::db::meta::NextJobNumber;
 use crate::db::packages::PackageRecord;
-use crate::db::{Command, DbError};
+use crate::db::{Command, DbError, history};
 use crate::system::{System, now};
 
 /// Makes a job.
@@ -34,6 +34,8 @@ pub struct MakeJob {
     pub epoch: u64,
     /// What is wanted.
     pub wish: Wish,
+    /// What was planned, as it is kept.
+    pub plan: Option<String>,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.
@@ -77,7 +79,12 @@ impl Command for MakeJob {
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key, lines, lowers }),
+            Taken::Stored { job, lines, lowers } => {
+                if let Some(plan) = &self.plan {
+                    history::keep_plan(tx, job, plan)?;
+                }
+                Ok(Made { key, lines, lowers })
+            }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
         }
     }
@@ -151,19 +158,21 @@ pub async fn make(
             .hint("transfers come from the managing server; packhorse install spreads what is here"));
     }
     let at = now();
-    let command = |new: &NewJob| -> Result<MakeJob, AdminError> {
+    let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
+        let wish = Wish::read(new, at)?;
         Ok(MakeJob {
             authority: system.authority()?,
             capabilities: system.capabilities.clone(),
             epoch: system.epoch,
-            wish: Wish::read(new, at)?,
+            plan: Some(plan_kept::of(system, wish.clone()).await?),
+            wish,
         })
     };
     let Some(transfer) = staged(&new)? else {
-        let made = system.db.write(command(&new)?).await?;
+        let made = system.db.write(command(&new).await?).await?;
         return Ok(Json(announce(system, made)));
     };
-    let both = MakeStaged { transfer: command(&transfer)?, install: command(&new)? };
+    let both = MakeStaged { transfer: command(&transfer).await?, install: command(&new).await? };
     let (transfer, install) = system.db.write(both).await?;
     let transfer = announce(system, transfer).number;
     Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))

@@ -10,7 +10,7 @@
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
 //! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
-//! | `plan`, `plan_text` | what a job would do |
+//! | `plan`, `plan_time`, `plan_text`, `plan_kept` | what a job would do; kept, and beside it what became of it |
 
 mod again;
 pub(crate) mod around;
@@ -38,7 +38,9 @@ mod may;
 mod members;
 mod packages;
 mod plan;
+mod plan_kept;
 mod plan_text;
+mod plan_time;
 mod relays;
 mod request;
 pub(crate) mod sentence;

@@ -163,6 +163,7 @@ impl Command for Moved {
                 .execute(params![package.0, at.0])?;
         }
         write_traffic(tx, 0, &self.traffic)?;
+        rates::measure(tx, 0, &self.traffic, self.now)?;
         outbox::say(tx, &self.own, Body::Traffic(self.traffic), self.now)
     }
 }

@@ -7,6 +7,7 @@ mod history;
 mod jobs;
 mod packages;
 mod page;
+mod plan;
 mod seeing;
 mod support;
 mod trust;
