@@ -17,9 +17,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::endings::WarnOfEndings;
 use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
-use crate::db::meta::Start;
+use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
 use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
 use crate::error::ServerError;
@@ -87,6 +88,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         epoch: started.epoch,
         authority: Some(authority),
         upper: None,
+        job_key: None,
         secret,
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
@@ -98,6 +100,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     }));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
+    tasks.spawn(watch_endings(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
     tasks.spawn(measure(system.clone()));
     let router = lower::router(system.clone())
@@ -161,9 +164,11 @@ pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result
         id: identity.id,
         store: open_store(&folder).await?,
         incarnation: started.incarnation,
-        epoch: started.epoch,
+        // A database that was put back has forgotten numbers that were given; they are given again in another epoch only.
+        epoch: db.write(NewEpoch(now())).await?,
         authority: None,
         upper: Some(Upper::new(identity, cursor, hop)?),
+        job_key: Some(upper::job_key(&folder)?),
         trust,
         secret: capability_secret(&folder, &secret)?,
         tls: tls.clone(),
@@ -234,6 +239,7 @@ impl Running {
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
         system.reload_control().await?;
+        system.reload_delegations().await?;
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 
@@ -308,6 +314,20 @@ async fn duties(system: Arc<System>) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "lines whose end has come"),
         }
+    }
+}
+
+/// How often it is looked for what ends by itself.
+const ENDINGS: Duration = Duration::from_secs(3600);
+
+/// Tells in time what somebody has to renew.
+async fn watch_endings(system: Arc<System>) {
+    loop {
+        let command = WarnOfEndings { own: system.config.name.clone(), now: now() };
+        if let Err(error) = system.db.write(command).await {
+            tracing::error!(%error, "what ends soon");
+        }
+        tokio::time::sleep(ENDINGS).await;
     }
 }
 

@@ -26,6 +26,7 @@
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/grant`, `…/revoke` | [`Grant`] | [`GrantView`] |
 //! | `POST /admin/v1/relays/{name}/suspend`, `…/resume` | | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/limit` | [`NewLimits`] | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
@@ -630,9 +631,65 @@ pub struct RelayView {
     pub used_bytes: u64,
     /// Free, bytes.
     pub free_bytes: u64,
+    /// What its administrator may do; `None`: nothing was ever granted.
+    #[serde(default)]
+    pub granted: Option<GrantView>,
     /// What is set at it.
     #[serde(default)]
     pub control: ControlView,
+}
+
+/// What a relay's administrator is to be let do. It takes the place of what was granted before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grant {
+    /// Install packages below the relay.
+    pub install: bool,
+    /// Offer packages below the relay.
+    pub offer: bool,
+    /// Cabinets of the relay's own.
+    pub cabinets: Vec<NewGrantedCabinet>,
+    /// How long, in days; 365 if nothing is said.
+    pub days: Option<u32>,
+}
+
+/// A cabinet of a relay's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewGrantedCabinet {
+    /// Its name.
+    pub name: String,
+    /// Packager keys it trusts, as text; empty: those it has.
+    pub keys: Vec<String>,
+}
+
+/// What a relay's administrator may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// The relay.
+    pub relay: String,
+    /// Install packages below it.
+    pub install: bool,
+    /// Offer packages below it.
+    pub offer: bool,
+    /// Cabinets of its own.
+    pub cabinets: Vec<GrantedCabinet>,
+    /// Its revision.
+    pub revision: u64,
+    /// When it ends, RFC 3339.
+    pub ends: String,
+    /// Withdrawn: it may do nothing.
+    pub revoked: bool,
+    /// The relay said that it has this revision.
+    pub acknowledged: bool,
+}
+
+/// A cabinet of a relay's own, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedCabinet {
+    /// Its name.
+    pub name: String,
+    /// Ids of the packager keys it trusts.
+    pub keys: Vec<String>,
 }
 
 /// What is set at a relay.

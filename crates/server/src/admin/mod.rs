@@ -23,6 +23,7 @@ pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
 pub(crate) mod format;
+mod grants;
 mod group_views;
 pub(crate) mod groups;
 mod history;
@@ -36,6 +37,7 @@ pub(crate) mod lines;
 mod make;
 mod may;
 mod members;
+mod own_copies;
 mod packages;
 mod plan;
 mod plan_kept;
@@ -130,6 +132,8 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/grant", post(grants::grant))
+        .route("/admin/v1/relays/{name}/revoke", post(grants::revoke))
         .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
         .route("/admin/v1/relays/{name}/resume", post(control::resume))
         .route("/admin/v1/relays/{name}/limit", post(control::limit))

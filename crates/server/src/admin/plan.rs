@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::around::Around;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations, known, plan_text, plan_time};
+use super::{Admin, AdminError, destinations, known, may, plan_text, plan_time};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
 use crate::db::rates::{self, Rates, Way};
@@ -66,6 +66,7 @@ pub async fn plan(
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
     let wish = Wish::read(&new, now())?;
+    may::refuse_transfer(&admin.system, &new)?;
     known::refresh(&admin.system).await?;
     Ok(Json(of(&admin.system, wish).await?))
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod control;
+mod delegation;
+mod explain;
 mod groups;
 mod history;
 mod jobs;
