@@ -5,8 +5,10 @@ mod cut;
 mod harness;
 mod held;
 mod install;
+mod limit;
 mod long;
 mod night;
+mod offers;
 mod relay_lost;
 
 use packhorse_e2e::net::fleet::{SITES, Tally};
