@@ -53,6 +53,8 @@ pub struct Ingested {
     pub applied: Vec<(HostId, String, u64)>,
     /// Relays' keys for jobs of their own.
     pub job_keys: BTreeMap<HostId, [u8; 32]>,
+    /// Addresses relays are called by.
+    pub called: BTreeMap<HostId, Vec<String>>,
     /// Reports about hosts that are not below the sender: refused and logged (rule 5).
     pub not_below: Vec<Report>,
     /// Reports the table of states refuses: kept in the history, without effect.
@@ -89,6 +91,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
             Body::JobKey(key) => drop(out.job_keys.insert(report.origin, *key)),
+            Body::Called(urls) => drop(out.called.insert(report.origin, urls.clone())),
             Body::Line(_) | Body::Alarm { .. } => {}
         }
         out.fresh.push(report);

@@ -188,6 +188,8 @@ pub enum Body {
     },
     /// The public key with which a relay would sign jobs of its own.
     JobKey([u8; 32]),
+    /// The addresses a relay is called by.
+    Called(Vec<String>),
     /// Something was refused that an administrator should know of.
     Alarm {
         /// A short word: `bad_signature`, `not_below`, …
@@ -196,6 +198,9 @@ pub enum Body {
         text: String,
     },
 }
+
+/// Most addresses a relay says, and most bytes of one.
+pub const ADDRESSES_MAX: (usize, usize) = (16, 256);
 
 /// A numbered report.
 #[derive(Debug, Clone, PartialEq, Eq)]

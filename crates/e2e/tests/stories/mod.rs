@@ -11,6 +11,7 @@ mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod moving;
 mod page;
 mod relay_admin;
 mod room;

@@ -93,6 +93,7 @@ pub fn take(
             // A higher system that was replaced knows the capabilities no more that it gave before.
             if let Some((row, _)) = known {
                 store_packages(tx, row, incoming)?;
+                lines::let_go(tx, row, &incoming.ended)?;
             }
             return Ok(Taken::Known);
         }
@@ -102,6 +103,7 @@ pub fn take(
     store_packages(tx, row, incoming)?;
     keeping::job_came(tx, row, &incoming.job, now)?;
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
+    lines::let_go(tx, row, &incoming.ended)?;
     let fleet = Fleet::load(tx)?;
     let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
     let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());

@@ -167,7 +167,9 @@ impl TakeOrders {
         learned: &Learned,
         taken: &mut TakenOrders,
     ) -> Result<Option<HostRow>, DbError> {
-        let before = hosts::by_id(tx, &learned.place.host)?.filter(|host| host.via != host.row);
+        let known = hosts::by_id(tx, &learned.place.host)?;
+        let direct = known.as_ref().filter(|host| host.via == host.row).map(|host| host.row);
+        let before = known.filter(|host| host.via != host.row);
         let below = BelowHost {
             host: learned.place.host.into(),
             place: ByteBuf::from(learned.envelope.clone()),
@@ -194,6 +196,8 @@ impl TakeOrders {
         }
         feeds::append(tx, &orders)?;
         taken.lowers.extend(orders.iter().map(|(lower, _)| *lower));
+        // One that called this relay and does so no more hears where it went.
+        taken.lowers.extend(direct.filter(|row| via != Some(*row)));
         Ok(found)
     }
 

@@ -5,8 +5,8 @@ use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::State;
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
-    Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX, Traffic,
-    USER_BYTES_MAX,
+    ADDRESSES_MAX, Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX,
+    Traffic, USER_BYTES_MAX,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,8 @@ pub enum BodyMsg {
     },
     /// The key with which a relay would sign jobs.
     JobKey(Id32),
+    /// The addresses a relay is called by.
+    Called(Vec<String>),
     /// Something was refused.
     Alarm {
         /// A word.
@@ -394,6 +396,7 @@ impl From<&Report> for ReportMsg {
             ),
             Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
             Body::JobKey(key) => BodyMsg::JobKey(crate::bytes::Fixed(*key)),
+            Body::Called(urls) => BodyMsg::Called(urls.clone()),
             Body::Alarm { code, text } => BodyMsg::Alarm { code: code.clone(), text: text.clone() },
         };
         ReportMsg {
@@ -449,6 +452,10 @@ impl TryFrom<&ReportMsg> for Report {
                 Body::Applied { what: head(what, 32), revision: *revision }
             }
             BodyMsg::JobKey(key) => Body::JobKey(key.0),
+            BodyMsg::Called(urls) => {
+                let (count, bytes) = ADDRESSES_MAX;
+                Body::Called(urls.iter().take(count).filter(|url| url.len() <= bytes).cloned().collect())
+            }
             BodyMsg::Alarm { code, text } => {
                 Body::Alarm { code: head(code, 64), text: head(text, TEXT_BYTES_MAX) }
             }
