@@ -183,8 +183,12 @@ fn tell_old_way(tx: &Connection, host: &HostRecord, via: HostRow) -> Result<Vec<
     Ok(vec![host.via])
 }
 
-/// What the host still has to do goes by the new way; the number of statements depends on its jobs.
-fn hand_over(
+/// What the host still has to do goes by the new way; the number of statements depends on its jobs. The same at the managing
+/// server and at a relay below which a host moves.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn hand_over(
     tx: &Connection,
     host: HostRow,
     via: HostRow,
