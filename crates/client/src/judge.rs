@@ -1,16 +1,12 @@
 //! Whether an order counts. Everything from above is judged here and nowhere else: a relay that lies can delay, never change
 //! (design section 5, rule 6). What is refused changes nothing that was there before.
 
-use std::collections::BTreeMap;
-
 use packhorse_domain::facts::{self, Facts};
 use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::job::{Gate, Job, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
-use packhorse_wire::bytes::Fixed;
 use packhorse_wire::envelope::{Envelope, PublicKey};
 use packhorse_wire::messages::JobOrder;
-use packhorse_wire::signed::DelegationDoc;
 use packhorse_wire::trust::{Delegations, Distrust, Limits, Trust};
 
 use crate::ClientError;
@@ -54,7 +50,6 @@ pub(crate) struct Judge {
     place_envelope: Vec<u8>,
     facts: Facts,
     delegations: Delegations,
-    docs: BTreeMap<String, DelegationDoc>,
 }
 
 impl Judge {
@@ -77,7 +72,6 @@ impl Judge {
             place_envelope: place,
             facts: facts::NONE.clone(),
             delegations: Delegations::default(),
-            docs: BTreeMap::new(),
         };
         for envelope in delegations {
             // One that counts no more, because its key was revoked since, is as good as none.
@@ -144,13 +138,31 @@ impl Judge {
             .trust
             .delegation(envelope)
             .map_err(|error| Refused::new("bad_delegation", short_hash(envelope), error.to_string()))?;
-        if self.docs.get(&doc.name).is_some_and(|known| known.revision >= doc.revision) {
-            return Ok(None);
+        let known = self.delegations.of(&doc.name).map(|known| known.revision);
+        match known {
+            Some(known) if doc.revision < known => {
+                let text = format!(
+                    "the delegation of {} came in revision {}, which is older than {known}, the one known",
+                    doc.name, doc.revision
+                );
+                return Err(Refused::new("older_delegation", doc.name, text));
+            }
+            Some(known) if doc.revision == known => return Ok(None),
+            _ => {}
         }
         let name = doc.name.clone();
-        self.docs.insert(name.clone(), doc.clone());
         self.delegations.take(doc);
         Ok(Some(name))
+    }
+
+    /// Whether a relay's delegation was withdrawn.
+    pub fn is_revoked(&self, relay: &str) -> bool {
+        self.delegations.of(relay).is_some_and(|doc| doc.revoked)
+    }
+
+    /// The relays whose delegation was withdrawn.
+    pub fn revoked(&self) -> impl Iterator<Item = &str> {
+        self.delegations.all().filter(|doc| doc.revoked).map(|doc| doc.name.as_str())
     }
 
     /// As jobs see this host.
@@ -197,26 +209,12 @@ impl Judge {
         Ok(Judged { job, attempt, unmet })
     }
 
-    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed. A
-    /// relay's own cabinets count in its own jobs only, and never in place of one that the trust document knows.
+    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed.
     ///
     /// # Errors
     /// No key is trusted for the cabinet.
     pub fn packagers(&self, issuer: &str, cabinet: &str) -> Result<(Vec<PublicKey>, usize), Distrust> {
-        let own = match self.trust.packagers(cabinet) {
-            Ok(found) => return Ok(found),
-            Err(error) if self.trust.doc().cabinets.contains_key(cabinet) => return Err(error),
-            Err(error) => error,
-        };
-        let doc = self.docs.get(issuer).filter(|doc| !doc.revoked).ok_or(own)?;
-        let found = doc.cabinets.iter().find(|delegated| delegated.name == cabinet);
-        let revoked = &self.trust.doc().revoked;
-        let keys: Vec<PublicKey> = found
-            .into_iter()
-            .flat_map(|delegated| delegated.keys.iter().map(|key| PublicKey(key.0)))
-            .filter(|key| !revoked.contains(&Fixed(key.id().0)))
-            .collect();
-        if keys.is_empty() { Err(Distrust::NoKeys(cabinet.to_owned())) } else { Ok((keys, 1)) }
+        self.trust.packagers_in(&self.delegations, issuer, cabinet)
     }
 }
 
@@ -235,6 +233,7 @@ pub(crate) fn short_hash(bytes: &[u8]) -> String {
 mod tests {
     use packhorse_domain::ids::{PackageId, PackageLabel};
     use packhorse_domain::job::{Clause, HostRole, Intent, JobPackage, JobType, Round};
+    use packhorse_wire::bytes::Fixed;
     use packhorse_wire::envelope::{SigningKey, to_cbor};
     use packhorse_wire::signed::*;
 
@@ -329,8 +328,9 @@ mod tests {
         assert_eq!(asked(&elsewhere).unwrap_err().code, "bad_job");
 
         below.delegation(&delegation(&keys, 2, true)).unwrap();
-        assert_eq!(below.delegation(&delegation(&keys, 1, false)), Ok(None));
+        assert_eq!(below.delegation(&delegation(&keys, 1, false)).unwrap_err().code, "older_delegation");
         assert_eq!(asked(&below).unwrap_err().code, "bad_job");
+        assert_eq!(below.revoked().collect::<Vec<_>>(), vec!["osaka"]);
         assert!(below.packagers("osaka", "osaka").is_err());
     }
 }

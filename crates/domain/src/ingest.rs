@@ -51,8 +51,6 @@ pub struct Ingested {
     pub traffic: BTreeMap<HostId, Traffic>,
     /// What hosts have taken in, and in which revision.
     pub applied: Vec<(HostId, String, u64)>,
-    /// Relays' keys for jobs of their own.
-    pub job_keys: BTreeMap<HostId, [u8; 32]>,
     /// Addresses relays are called by.
     pub called: BTreeMap<HostId, Vec<String>>,
     /// Reports about hosts that are not below the sender: refused and logged (rule 5).
@@ -90,9 +88,8 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
             Body::Facts(facts) => drop(out.facts.insert(report.origin, (report.at, facts.clone()))),
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
-            Body::JobKey(key) => drop(out.job_keys.insert(report.origin, *key)),
             Body::Called(urls) => drop(out.called.insert(report.origin, urls.clone())),
-            Body::Line(_) | Body::Alarm { .. } => {}
+            Body::Line(_) | Body::Job(_) | Body::Alarm { .. } => {}
         }
         out.fresh.push(report);
     }

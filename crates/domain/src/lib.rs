@@ -26,6 +26,7 @@
 
 pub mod agent;
 pub mod condition;
+pub mod delegated;
 pub mod facts;
 pub mod feed;
 pub mod fetch;

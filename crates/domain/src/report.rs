@@ -3,6 +3,7 @@
 use crate::facts::Facts;
 use crate::ids::{HostId, Incarnation, JobKey, PackageId};
 use crate::instruction::State;
+use crate::job::Proof;
 use crate::reason::Reason;
 use crate::time::Time;
 
@@ -168,6 +169,19 @@ pub struct CopyReport {
     pub traffic: Traffic,
 }
 
+/// A job of a relay, as it tells it to the systems above: what is known there of it is shown, and handed to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobReport {
+    /// The signed job, as its hosts have it.
+    pub envelope: Vec<u8>,
+    /// The lists of its rounds that name hosts one by one.
+    pub proofs: Vec<Proof>,
+    /// Sizes of its packages, in its order, bytes.
+    pub sizes: Vec<u64>,
+    /// What was understood of its destinations, as JSON.
+    pub asked: String,
+}
+
 /// The content of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
@@ -186,10 +200,10 @@ pub enum Body {
         /// The revision.
         revision: u64,
     },
-    /// The public key with which a relay would sign jobs of its own.
-    JobKey([u8; 32]),
     /// The addresses a relay is called by.
     Called(Vec<String>),
+    /// A relay's word on a job of its own.
+    Job(JobReport),
     /// Something was refused that an administrator should know of.
     Alarm {
         /// A short word: `bad_signature`, `not_below`, …

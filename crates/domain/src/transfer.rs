@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::HostId;
+use crate::instruction::Verdict;
 use crate::job::{HostRole, Intent, Job, Place};
 use crate::lease::{self, Dated, DayEnd, KeepOrder, Moved};
 use crate::planner::Opened;
@@ -60,6 +61,9 @@ pub enum Step {
     Cancelled,
     /// Its end came before anything was stored.
     Missed,
+    /// A verdict was made over it here: the relay says so itself. Another life of it may have begun, as far as higher systems
+    /// know, and then they make none.
+    Judged(Verdict),
 }
 
 /// What is known at the relay about one package of a transfer.
@@ -71,10 +75,15 @@ pub struct Facts {
     pub copy: Option<Dated>,
     /// Whether a piece of it was stored.
     pub begun: bool,
+    /// What was decided over the line here.
+    pub verdict: Option<Verdict>,
 }
 
 /// The next step.
 pub fn step(job: &Job, facts: &Facts, now: Time, day_end: DayEnd<'_>) -> Step {
+    if let Some(verdict) = facts.verdict {
+        return Step::Judged(verdict);
+    }
     match job.intent {
         Intent::Cancelled => return Step::Cancelled,
         Intent::Suspended => return Step::Suspended,
@@ -163,7 +172,7 @@ mod tests {
     fn it_waits_takes_in_and_is_done_with_a_date_to_come() {
         let mut job = transfer(None);
         job.at = Some(Time(DAY));
-        let facts = Facts { package_until: Time(9 * DAY), copy: None, begun: false };
+        let facts = Facts { package_until: Time(9 * DAY), copy: None, begun: false, verdict: None };
         let at = |job: &Job, facts: &Facts, now| step(job, facts, Time(now), &end);
         assert_eq!(at(&job, &facts, 5), Step::At(Time(DAY)));
         assert_eq!(at(&job, &facts, DAY), Step::TakeIn);
@@ -182,14 +191,14 @@ mod tests {
 
     #[test]
     fn a_copy_that_would_be_past_its_date_is_refused() {
-        let facts = Facts { package_until: Time(DAY), copy: None, begun: true };
+        let facts = Facts { package_until: Time(DAY), copy: None, begun: true, verdict: None };
         assert_eq!(step(&transfer(None), &facts, Time(DAY), &end), Step::Past(Time(DAY)));
         assert_eq!(step(&transfer(Some(Keep::Days(3))), &facts, Time(DAY), &end), Step::TakeIn);
         let past = Some(Keep::Until(Time(DAY)));
         assert_eq!(step(&transfer(past), &facts, Time(DAY), &end), Step::Past(Time(DAY)));
         // A copy whose promise has ended is as one that comes now.
         let ended = Dated { until: Time(2), ordered: None, by_higher: true };
-        let here = Facts { package_until: Time(9 * DAY), copy: Some(ended), begun: false };
+        let here = Facts { package_until: Time(9 * DAY), copy: Some(ended), begun: false, verdict: None };
         assert!(
             matches!(step(&transfer(None), &here, Time(DAY), &end), Step::Done(d) if d.until == Time(9 * DAY))
         );
@@ -198,8 +207,10 @@ mod tests {
     #[test]
     fn at_its_end_it_is_missed_unless_it_has_begun() {
         let job = transfer(None);
-        let facts = Facts { package_until: Time::MAX, copy: None, begun: false };
+        let facts = Facts { package_until: Time::MAX, copy: None, begun: false, verdict: None };
         assert_eq!(step(&job, &facts, job.until, &end), Step::Missed);
         assert_eq!(step(&job, &Facts { begun: true, ..facts }, job.until, &end), Step::TakeIn);
+        let judged = Facts { verdict: Some(Verdict::Superseded), ..facts };
+        assert_eq!(step(&job, &judged, Time(1), &end), Step::Judged(Verdict::Superseded));
     }
 }

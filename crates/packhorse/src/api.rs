@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
-    AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, GroupChanged, GroupDetail,
-    GroupMembers, GroupView, HostDetail, HostMove, HostMoved, HostView, JobMade, JobSummary, JobView,
-    KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken, PackageDetail,
-    PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView,
-    TreeNode, Upload, UploadProgress,
+    AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, Grant, GrantView, GroupChanged,
+    GroupDetail, GroupMembers, GroupView, HostDetail, HostMove, HostMoved, HostView, JobMade, JobSummary,
+    JobView, KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken,
+    PackageDetail, PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade,
+    TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -287,6 +287,17 @@ impl Api {
     /// The relays.
     pub async fn relays(&self) -> Result<Vec<RelaySummary>, LinkError> {
         self.get("/admin/v1/relays").await
+    }
+
+    /// Lets a relay's administrator do something; answers when the relay has it, or after some seconds.
+    pub async fn grant(&self, relay: &str, grant: &Grant) -> Result<GrantView, LinkError> {
+        self.post(&format!("/admin/v1/relays/{}/grant", encode(relay)), grant).await
+    }
+
+    /// Takes back what was granted.
+    pub async fn revoke(&self, relay: &str) -> Result<GrantView, LinkError> {
+        let path = format!("/admin/v1/relays/{}/revoke", encode(relay));
+        self.ask(Method::POST, &path, Bytes::new(), TIMEOUT).await
     }
 
     /// A relay is to keep a copy longer or shorter.

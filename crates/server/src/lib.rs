@@ -28,6 +28,7 @@ mod pace;
 pub mod page;
 pub mod presence;
 pub mod run;
+mod signer;
 pub mod system;
 pub mod throttle;
 pub mod upper;

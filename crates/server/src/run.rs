@@ -17,11 +17,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::endings::WarnOfEndings;
 use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
-use crate::db::meta::Start;
+use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
-use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders};
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
@@ -87,6 +88,7 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
         epoch: started.epoch,
         authority: Some(authority),
         upper: None,
+        job_key: None,
         secret,
         tls: tls.clone(),
         traffic: packhorse_domain::report::Traffic::default(),
@@ -98,7 +100,9 @@ pub async fn start_server(data: &Path) -> Result<Running, ServerError> {
     }));
     let mut tasks = JoinSet::new();
     tasks.spawn(keep_certificate(system.clone()));
+    tasks.spawn(watch_endings(system.clone()));
     tasks.spawn(keep_memberships(system.clone()));
+    tasks.spawn(measure(system.clone()));
     let router = lower::router(system.clone())
         .merge(admin::router(system.clone()))
         .merge(page::router(system.clone()));
@@ -160,9 +164,11 @@ pub async fn start_relay_within(data: &Path, store_bytes: Option<u64>) -> Result
         id: identity.id,
         store: open_store(&folder).await?,
         incarnation: started.incarnation,
-        epoch: started.epoch,
+        // A database that was put back has forgotten numbers that were given; they are given again in another epoch only.
+        epoch: db.write(NewEpoch(now())).await?,
         authority: None,
         upper: Some(Upper::new(identity, cursor, hop)?),
+        job_key: Some(upper::job_key(&folder)?),
         trust,
         secret: capability_secret(&folder, &secret)?,
         tls: tls.clone(),
@@ -233,6 +239,7 @@ impl Running {
             TcpListener::bind(address).await.map_err(|error| ServerError::Listen { address, error })?;
         system.reload_directory().await?;
         system.reload_control().await?;
+        system.reload_delegations().await?;
         let port = listener.local_addr().map_err(|error| ServerError::Listen { address, error })?.port();
         let urls = system.config.urls(port);
         if let Some(own) = system.relay_id() {
@@ -315,6 +322,35 @@ async fn duties(system: Arc<System>) {
             },
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "lines whose end has come"),
+        }
+    }
+}
+
+/// How often it is looked for what ends by itself.
+const ENDINGS: Duration = Duration::from_secs(3600);
+
+/// Tells in time what somebody has to renew.
+async fn watch_endings(system: Arc<System>) {
+    loop {
+        let command = WarnOfEndings { own: system.config.name.clone(), now: now() };
+        if let Err(error) = system.db.write(command).await {
+            tracing::error!(%error, "what ends soon");
+        }
+        tokio::time::sleep(ENDINGS).await;
+    }
+}
+
+/// Measures what the managing server sends while bytes flow; relays report theirs.
+async fn measure(system: Arc<System>) {
+    let mut measured = system.sent_so_far();
+    loop {
+        tokio::time::sleep(DUTY).await;
+        let sent = system.sent_so_far();
+        if std::mem::replace(&mut measured, sent) == sent {
+            continue;
+        }
+        if let Err(error) = system.db.write(rates::Own { sent_bytes: sent, now: now() }).await {
+            tracing::error!(%error, "what was sent cannot be written down");
         }
     }
 }

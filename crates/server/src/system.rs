@@ -11,6 +11,7 @@ use packhorse_domain::job::HostRole;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
+use packhorse_wire::envelope::SigningKey;
 use packhorse_wire::signed::ControlDoc;
 use packhorse_wire::trust::{Delegations, Trust};
 use tokio::sync::{Notify, watch};
@@ -19,7 +20,7 @@ use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::copies::Copies;
 use crate::db::hosts::{Fleet, HostRow};
-use crate::db::{Db, DbError, control};
+use crate::db::{Db, DbError, control, delegations};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::pace::Pace;
@@ -86,6 +87,8 @@ pub struct System {
     pub orders_news: watch::Sender<u64>,
     /// At a relay: packages a lower system asked for, with what is needed to take each in.
     pub asked_for: Mutex<Vec<packhorse_domain::ids::PackageId>>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<Arc<SigningKey>>,
     /// Certificates changed.
     pub tls: packhorse_wire::net::ServerTls,
     trust: RwLock<Arc<Trust>>,
@@ -123,6 +126,8 @@ pub struct Parts {
     pub authority: Option<Authority>,
     /// At a relay: the higher system.
     pub upper: Option<Upper>,
+    /// At a relay: its key for jobs of its own.
+    pub job_key: Option<SigningKey>,
     /// What capabilities are derived from.
     pub secret: Vec<u8>,
     /// TLS of the listener.
@@ -152,6 +157,7 @@ impl System {
             epoch: parts.epoch,
             authority: parts.authority.map(Arc::new),
             upper: parts.upper,
+            job_key: parts.job_key.map(Arc::new),
             capabilities: Capabilities::new(&parts.secret),
             presence: PresenceBook::new(position == Position::Relay),
             throttle: Throttle::from_environment(),
@@ -211,6 +217,22 @@ impl System {
         let mut all = (**slot).clone();
         all.take(doc);
         *slot = Arc::new(all);
+    }
+
+    /// Loads what is delegated to relays: at a start, and after something else was delegated.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn reload_delegations(&self) -> Result<(), DbError> {
+        let trust = self.trust();
+        for envelope in self.db.read(delegations::all).await? {
+            match trust.delegation(&envelope) {
+                Ok(doc) => self.add_delegation(doc),
+                // Verified when it came: it counts no more if its key was revoked since.
+                Err(error) => tracing::warn!(%error, "a delegation does not count any more"),
+            }
+        }
+        Ok(())
     }
 
     /// What the managing server set at this relay.
@@ -325,6 +347,11 @@ impl System {
     /// Content bodies that went below.
     pub fn sent(&self, bytes: u64) {
         self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// All content bodies that went below.
+    pub fn sent_so_far(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
     }
 
     /// The counters and the room, now.

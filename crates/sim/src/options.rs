@@ -5,6 +5,12 @@
 pub enum Plant {
     /// A relay forgets after a restart what it has staged.
     ForgetStaging,
+    /// A relay asks again for what it keeps.
+    FetchKept,
+    /// A relay writes without asking the space ledger.
+    WriteUnasked,
+    /// A relay takes copies within their date for past ones.
+    PushOutKept,
     /// The installer is started before INTENT is durable.
     InstallBeforeIntent,
     /// A host takes "stored at the higher system" for the managing server's receipt.

@@ -198,8 +198,12 @@ pub fn packages(rng: &mut Rng) -> Vec<Package> {
                 generation: 1,
             };
             let id = PackageId([name * 16 + version; 32]);
-            let named = JobPackage { id, label, keep_until: Time(0).plus_days(90) };
             let (chunks, retries) = (rng.between(1, 14) as u32, rng.below(3) as u32);
+            // Some are kept for a moment only: their copies go within a run.
+            let soon = Time(0).plus_secs(rng.between(100, 2000));
+            // No promise outlasts the calm: nobody makes room by hand here, and a transfer may have to wait for it.
+            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000) };
+            let named = JobPackage { id, label, keep_until };
             all.push(Package { named, chunks, retries });
         }
     }

@@ -64,6 +64,14 @@ stats! {
     jobs,
     /// Jobs that a list of hosts was signed for.
     listed_jobs,
+    /// Copies dropped by relays.
+    dropped_copies,
+    /// Chunks that passed through relays without room.
+    passed_chunks,
+    /// Transfers that waited for room.
+    waited_for_room,
+    /// Packages transferred to relays.
+    transferred,
     /// Jobs cancelled.
     cancelled_jobs,
     /// Retry rounds.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The machines, by their module.
-const MACHINES: [&str; 12] = [
+const MACHINES: [&str; 14] = [
     "feed",
     "outbox",
     "ingest",
@@ -13,6 +13,8 @@ const MACHINES: [&str; 12] = [
     "agent",
     "fetch",
     "lease",
+    "room",
+    "transfer",
     "twins",
     "job",
     "merkle",
@@ -75,7 +77,7 @@ fn the_simulation_drives_every_machine_there_is() {
 #[test]
 fn every_module_of_domain_is_a_machine_or_known_to_be_none() {
     // Nouns, and what has its own tests: names, time, reports as data, the order of versions.
-    const NO_MACHINES: [&str; 6] = ["ids", "report", "time", "version", "room", "transfer"];
+    const NO_MACHINES: [&str; 4] = ["ids", "report", "time", "version"];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../domain/src/lib.rs");
     let text = fs::read_to_string(root).unwrap();
     let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));

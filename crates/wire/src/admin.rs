@@ -27,6 +27,7 @@
 //! | `POST /admin/v1/jobs/{job}/suspend`, `…/resume`, `…/close`, `…/again` | | [`JobMade`] |
 //! | `GET /admin/v1/explain?job=&host=&relay=&package=` | | [`Explained`] |
 //! | `GET /admin/v1/relays`, `GET /admin/v1/relays/{name}` | | `[RelaySummary]`, [`RelayView`] |
+//! | `POST /admin/v1/relays/{name}/grant`, `…/revoke` | [`Grant`] | [`GrantView`] |
 //! | `POST /admin/v1/relays/{name}/suspend`, `…/resume` | | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/limit` | [`NewLimits`] | [`ControlMade`] |
 //! | `POST /admin/v1/relays/{name}/keep`, `…/drop` | [`KeepCopy`], [`DropCopy`] | [`CopyOrdered`] |
@@ -478,6 +479,9 @@ pub struct JobView {
     /// Hosts that joined later are not taken in: since then.
     #[serde(default)]
     pub closed: Option<String>,
+    /// What was planned when it was made, beside what became of it; empty if that is not known here.
+    #[serde(default)]
+    pub plan: Vec<PlanFact>,
     /// Its lines.
     pub instructions: Vec<InstructionView>,
     /// Number of the newest change that is in this answer; ask with `seen` for what comes after.
@@ -554,8 +558,22 @@ pub struct PlanView {
     pub out: Vec<PlanOut>,
     /// Each line between two systems.
     pub lines: Vec<PlanLineView>,
+    /// When everything is delivered, as far as it follows from rates that were measured; RFC 3339.
+    #[serde(default)]
+    pub ends: Option<String>,
     /// The whole plan as text, as the command line prints it.
     pub text: String,
+}
+
+/// What a job was planned to do when it was made, beside what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFact {
+    /// Hosts, the end, bytes over a line: `server → osaka`.
+    pub what: String,
+    /// As it was planned.
+    pub planned: String,
+    /// As it is now.
+    pub fact: String,
 }
 
 /// Hosts left out of a plan.
@@ -638,9 +656,65 @@ pub struct RelayView {
     pub used_bytes: u64,
     /// Free, bytes.
     pub free_bytes: u64,
+    /// What its administrator may do; `None`: nothing was ever granted.
+    #[serde(default)]
+    pub granted: Option<GrantView>,
     /// What is set at it.
     #[serde(default)]
     pub control: ControlView,
+}
+
+/// What a relay's administrator is to be let do. It takes the place of what was granted before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Grant {
+    /// Install packages below the relay.
+    pub install: bool,
+    /// Offer packages below the relay.
+    pub offer: bool,
+    /// Cabinets of the relay's own.
+    pub cabinets: Vec<NewGrantedCabinet>,
+    /// How long, in days; 365 if nothing is said.
+    pub days: Option<u32>,
+}
+
+/// A cabinet of a relay's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewGrantedCabinet {
+    /// Its name.
+    pub name: String,
+    /// Packager keys it trusts, as text; empty: those it has.
+    pub keys: Vec<String>,
+}
+
+/// What a relay's administrator may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// The relay.
+    pub relay: String,
+    /// Install packages below it.
+    pub install: bool,
+    /// Offer packages below it.
+    pub offer: bool,
+    /// Cabinets of its own.
+    pub cabinets: Vec<GrantedCabinet>,
+    /// Its revision.
+    pub revision: u64,
+    /// When it ends, RFC 3339.
+    pub ends: String,
+    /// Withdrawn: it may do nothing.
+    pub revoked: bool,
+    /// The relay said that it has this revision.
+    pub acknowledged: bool,
+}
+
+/// A cabinet of a relay's own, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantedCabinet {
+    /// Its name.
+    pub name: String,
+    /// Ids of the packager keys it trusts.
+    pub keys: Vec<String>,
 }
 
 /// What is set at a relay.

@@ -197,7 +197,7 @@ impl Trust {
         let payload =
             self.by_job_keys("the delegation", DELEGATION_TYPE, envelope, Limits::DELEGATION_BYTES)?;
         let doc: DelegationDoc = from_cbor_limited(&payload, Limits::DELEGATION_BYTES)?;
-        crate::signed::check_delegation_version(&doc)?;
+        doc.validate()?;
         Ok(doc)
     }
 
@@ -250,14 +250,62 @@ impl Trust {
             return Ok(Job::try_from(claimed)?);
         }
         let delegation = delegations.judge(&claimed, place, now)?;
+        self.by_relay(&parsed, claimed, delegation)
+    }
+
+    /// A job by a relay's key that is only to be known of: whether its delegation is in force is not asked.
+    ///
+    /// # Errors
+    /// It is not by that relay.
+    pub fn relay_job(&self, envelope: &[u8], delegation: &DelegationDoc) -> Result<Job, Distrust> {
+        let parsed = Envelope::decode(envelope, Limits::JOB_BYTES).map_err(envelope_error("the job"))?;
+        let claimed: JobDoc = from_cbor_limited(&parsed.payload, Limits::JOB_BYTES)?;
+        let refuse = |why| Distrust::Delegation { issuer: claimed.key.issuer.clone(), why };
+        if claimed.key.issuer != delegation.name {
+            return Err(refuse("it is another system's"));
+        }
+        if claimed.job_type == "transfer" {
+            return Err(refuse("a relay makes no transfers"));
+        }
+        self.by_relay(&parsed, claimed, delegation)
+    }
+
+    fn by_relay(&self, parsed: &Envelope, job: JobDoc, delegation: &DelegationDoc) -> Result<Job, Distrust> {
         let key = PublicKey(delegation.key.0);
-        if self.doc.revoked.iter().any(|gone| gone.0 == key.id().0) {
+        if self.is_revoked(&key) {
             return Err(Distrust::Revoked(key.id()));
         }
         parsed
             .verify(JOB_TYPE, |id| (*id == key.id()).then_some(key), 1)
             .map_err(envelope_error("the job"))?;
-        Ok(Job::try_from(claimed)?)
+        Ok(Job::try_from(job)?)
+    }
+
+    fn is_revoked(&self, key: &PublicKey) -> bool {
+        self.doc.revoked.iter().any(|gone| gone.0 == key.id().0)
+    }
+
+    /// The keys that count for packages of a cabinet in a job of `issuer`, and how many of them have to have signed. A
+    /// relay's own cabinets count in its own jobs only, and never in place of one that this document knows.
+    ///
+    /// # Errors
+    /// No key is trusted for the cabinet.
+    pub fn packagers_in(
+        &self,
+        delegations: &Delegations,
+        issuer: &str,
+        cabinet: &str,
+    ) -> Result<(Vec<PublicKey>, usize), Distrust> {
+        let own = match self.packagers(cabinet) {
+            Ok(found) => return Ok(found),
+            Err(error) if self.doc.cabinets.contains_key(cabinet) => return Err(error),
+            Err(error) => error,
+        };
+        let doc = delegations.of(issuer).filter(|doc| !doc.revoked).ok_or(own)?;
+        let found = doc.cabinets.iter().find(|delegated| delegated.name == cabinet);
+        let keys = found.into_iter().flat_map(|delegated| delegated.keys.iter().map(|key| PublicKey(key.0)));
+        let keys: Vec<PublicKey> = keys.filter(|key| !self.is_revoked(key)).collect();
+        if keys.is_empty() { Err(Distrust::NoKeys(cabinet.to_owned())) } else { Ok((keys, 1)) }
     }
 }
 
@@ -277,6 +325,11 @@ impl Delegations {
     /// The newest known of a relay, by its name.
     pub fn of(&self, relay: &str) -> Option<&DelegationDoc> {
         self.0.get(relay)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &DelegationDoc> {
+        self.0.values()
     }
 
     fn judge(&self, job: &JobDoc, place: Option<&Place>, now: Time) -> Result<&DelegationDoc, Distrust> {

@@ -104,7 +104,9 @@ impl Driver {
             }
             Order::Delegation(envelope) => {
                 if let Some(name) = self.judge.delegation(&envelope)? {
-                    commit.delegations.push((name, envelope.into_vec()));
+                    let revoked = self.judge.is_revoked(&name);
+                    commit.delegations.push((name.clone(), envelope.into_vec()));
+                    self.step_into(step, Input::Delegation { issuer: name, revoked }, now);
                 }
             }
             Order::Receipts(receipts) => {

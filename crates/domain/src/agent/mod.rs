@@ -22,7 +22,7 @@ mod tests_choice;
 mod tests_hold;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use choice::{Choice, Denied, LAST_CALL_SECS, POSTPONE_SECS, REQUIRED, Wish};
 pub use hold::{Ready, Timing};
@@ -148,6 +148,13 @@ pub enum Input {
     Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
+    /// What was delegated to a relay that issues jobs was withdrawn, or granted (again). After a restart it is told again.
+    Delegation {
+        /// The issuer.
+        issuer: String,
+        /// Withdrawn.
+        revoked: bool,
+    },
 }
 
 /// What the executor does after the writes are durable.
@@ -212,6 +219,8 @@ pub struct Agent {
     incarnation: Incarnation,
     jobs: BTreeMap<JobKey, KnownJob>,
     lines: BTreeMap<LineId, AgentLine>,
+    /// Issuers whose delegation was withdrawn.
+    revoked: BTreeSet<String>,
     reported: u64,
     base: u64,
     /// Which start of the machine this is.
@@ -230,6 +239,7 @@ impl Agent {
             incarnation,
             jobs: BTreeMap::new(),
             lines: BTreeMap::new(),
+            revoked: BTreeSet::new(),
             reported: 0,
             base: 0,
             boot: String::new(),
@@ -306,6 +316,8 @@ impl Agent {
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
             Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
+            Input::Delegation { issuer, revoked: true } => drop(self.revoked.insert(issuer)),
+            Input::Delegation { issuer, revoked: false } => drop(self.revoked.remove(&issuer)),
         }
         self.finish(now)
     }

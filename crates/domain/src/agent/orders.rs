@@ -66,6 +66,11 @@ impl Agent {
         for id in self.ids(cancelled) {
             self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
         }
+        // The same for jobs of a relay that may issue none any more.
+        for id in self.ids(|line| line.is_unbegun() && self.revoked.contains(&line.id.job.issuer)) {
+            let text = format!("the delegation of {} was revoked", id.job.issuer);
+            self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
+        }
     }
 
     /// Ends lines that have not begun and for whose package (same cabinet and name) a later order is known.

@@ -62,6 +62,20 @@ pub enum Behaviour {
     /// Has another relay's delegation and key, and sends a job under it to a host that is not below that relay.
     UsesForeignDelegation,
 
+    // With a delegation of its own that is good.
+    /// Signs a transfer.
+    SignsTransfer,
+    /// Signs a job in the name of another relay, to which something was delegated under another key.
+    SignsAsOtherRelay,
+    /// Its delegation was revoked; it sends a job under it.
+    UsesRevokedDelegation,
+    /// Its delegation was revoked; it sends the one before again, and a job under that.
+    ReplaysOlderDelegation,
+    /// Signs a package of the managing server's cabinet itself, with a key that its delegation names for that cabinet.
+    SignsPackageItself,
+    /// Signs a good job, and then another package under the same number and revision.
+    ReusesJobNumber,
+
     // Content that is not what it should be.
     /// Flips one bit of a chunk.
     FlipsChunkBit,

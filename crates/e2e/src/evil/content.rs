@@ -81,6 +81,7 @@ pub(super) fn manifest(inner: &Inner, content: &Content, other: Option<&Content>
             bytes[middle] ^= 1;
         }
         (Behaviour::SwapsManifest, Some(other)) => bytes = other.envelope.to_vec(),
+        (Behaviour::SignsPackageItself, _) => bytes = inner.forge.manifest(&content.envelope),
         (Behaviour::SendsEndlessManifest, _) => {
             inner.did();
             return endless();

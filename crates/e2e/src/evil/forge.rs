@@ -7,8 +7,8 @@ use packhorse_wire::enroll::HostIdentity;
 use packhorse_wire::envelope::{Envelope, SigningKey, to_cbor};
 use packhorse_wire::messages::JobOrder;
 use packhorse_wire::signed::{
-    ClauseDoc, DELEGATION_TYPE, DELEGATION_VERSION, DelegationDoc, JOB_TYPE, JobDoc, KeyDoc, KeySet,
-    PLACE_TYPE, PlaceDoc, RoundDoc, TRUST_TYPE,
+    ClauseDoc, DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc, JOB_TYPE, JobDoc,
+    KeyDoc, KeySet, PLACE_TYPE, PlaceDoc, RoundDoc, TRUST_TYPE,
 };
 use packhorse_wire::trust::{Limits, Trust};
 use serde::Serialize;
@@ -19,6 +19,8 @@ use super::state::Lower;
 
 /// A relay the evil one is in league with.
 pub(super) const ALLY: &str = "ally";
+/// A relay in whose name the evil one would like to sign.
+const OTHER: &str = "other";
 /// A day, in microseconds.
 const DAY: i64 = 86_400_000_000;
 /// Added to a job's number, so that it is another one.
@@ -41,6 +43,12 @@ pub(super) enum Delegated {
     Ended,
     /// To another relay, signed by the managing server, good.
     Ally,
+    /// To another relay below which the host is, under that relay's own key.
+    Other,
+    /// To this relay, signed by the managing server, good; it names this relay's key for the cabinet `main`, too.
+    Good,
+    /// The same, withdrawn.
+    Revoked,
 }
 
 impl Forge {
@@ -76,6 +84,33 @@ impl Forge {
         forged
     }
 
+    /// As its own transfer.
+    pub fn own_transfer(&self, order: &JobOrder) -> JobOrder {
+        let own = self.own_job(order);
+        let doc = JobDoc { job_type: "transfer".to_owned(), v: 2, terms: None, ..document(&own) };
+        JobOrder { job: sign(JOB_TYPE, &doc, &self.own), ..own }
+    }
+
+    /// As another relay's job.
+    pub fn other_job(&self, order: &JobOrder) -> JobOrder {
+        self.job(order, OTHER)
+    }
+
+    /// As its own job, under a number that does not depend on the order's.
+    pub fn numbered_job(&self, order: &JobOrder, number: u64) -> JobOrder {
+        let own = self.own_job(order);
+        let old = document(&own);
+        let doc = JobDoc { key: KeyDoc { number, ..old.key }, ..old };
+        JobOrder { job: sign(JOB_TYPE, &doc, &self.own), ..own }
+    }
+
+    /// A manifest as its packager wrote it, signed with its own key.
+    pub fn manifest(&self, envelope: &[u8]) -> Vec<u8> {
+        let known = Envelope::decode(envelope, Limits::TRUST_BYTES).expect("a manifest");
+        let own = Envelope::sign(&known.payload_type, known.payload.clone(), &[&self.own]);
+        own.and_then(|own| own.encode()).expect("a manifest").to_vec()
+    }
+
     /// As the ally's job.
     pub fn ally_job(&self, order: &JobOrder) -> JobOrder {
         self.job(order, ALLY)
@@ -105,12 +140,25 @@ impl Forge {
             name: self.name.clone(),
             key: Fixed(self.own.public().0),
             job_types: vec!["install".to_owned()],
-            cabinets: Vec::new(),
+            cabinets: vec![DelegatedCabinet {
+                name: "main".to_owned(),
+                keys: vec![Fixed(self.own.public().0)],
+            }],
             revision: 1,
             expires: now + DAY,
             revoked: false,
         };
         match whose {
+            // Newer than the one that has ended, which the host may know.
+            Delegated::Good => sign(DELEGATION_TYPE, &DelegationDoc { revision: 2, ..mine }, &self.server),
+            Delegated::Revoked => {
+                sign(DELEGATION_TYPE, &DelegationDoc { revoked: true, revision: 3, ..mine }, &self.server)
+            }
+            Delegated::Other => {
+                let other =
+                    DelegationDoc { name: OTHER.to_owned(), key: Fixed(self.server.public().0), ..mine };
+                sign(DELEGATION_TYPE, &other, &self.server)
+            }
             Delegated::Forged => sign(DELEGATION_TYPE, &mine, &self.own),
             Delegated::Ended => {
                 sign(DELEGATION_TYPE, &DelegationDoc { expires: now - DAY, ..mine }, &self.server)

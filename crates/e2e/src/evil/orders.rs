@@ -95,6 +95,22 @@ fn bend(state: &State, lower: &Lower, mut orders: Vec<Order>, forge: &Forge, now
         Behaviour::ForgesDelegation => under(&mut orders, forge, Delegated::Forged, now),
         Behaviour::UsesEndedDelegation => under(&mut orders, forge, Delegated::Ended, now),
         Behaviour::UsesForeignDelegation => under(&mut orders, forge, Delegated::Ally, now),
+        Behaviour::UsesRevokedDelegation => under(&mut orders, forge, Delegated::Revoked, now),
+        Behaviour::SignsPackageItself => under(&mut orders, forge, Delegated::Good, now),
+        Behaviour::SignsTransfer => {
+            instead(&mut orders, |job| vec![good(forge, now), Order::Job(forge.own_transfer(job))])
+        }
+        Behaviour::SignsAsOtherRelay => instead(&mut orders, |job| {
+            let other = Order::Delegation(forge.delegation(Delegated::Other, now));
+            vec![good(forge, now), other, Order::Job(forge.other_job(job))]
+        }),
+        Behaviour::ReplaysOlderDelegation => instead(&mut orders, |job| {
+            let revoked = Order::Delegation(forge.delegation(Delegated::Revoked, now));
+            vec![revoked, good(forge, now), Order::Job(forge.own_job(job))]
+        }),
+        Behaviour::ReusesJobNumber => {
+            instead(&mut orders, |job| vec![good(forge, now), Order::Job(forge.numbered_job(job, NUMBER))]);
+        }
         _ => {}
     }
     orders
@@ -117,12 +133,19 @@ fn instead(orders: &mut Vec<Order>, lie: impl Fn(&JobOrder) -> Vec<Order>) {
     *orders = bent.collect();
 }
 
+/// The number of the job that comes more than once.
+const NUMBER: u64 = 4711;
+
+fn good(forge: &Forge, now: i64) -> Order {
+    Order::Delegation(forge.delegation(Delegated::Good, now))
+}
+
 /// A delegation, and every job as a job under it.
 fn under(orders: &mut Vec<Order>, forge: &Forge, whose: Delegated, now: i64) {
     instead(orders, |job| {
         let forged = match whose {
             Delegated::Ally => forge.ally_job(job),
-            Delegated::Forged | Delegated::Ended => forge.own_job(job),
+            _ => forge.own_job(job),
         };
         vec![Order::Delegation(forge.delegation(whose, now)), Order::Job(forged)]
     });

@@ -15,7 +15,7 @@ enum For {
 }
 
 /// A lie, and the alarm it raises. `None`: it can only delay, so there is nothing to be said about it.
-const LIES: [(Behaviour, For, Option<&str>); 19] = [
+const LIES: [(Behaviour, For, Option<&str>); 23] = [
     (Behaviour::DropsJobs, For::Victim, None),
     (Behaviour::StallsOrders, For::Victim, None),
     (Behaviour::GarblesOrders, For::Victim, None),
@@ -35,6 +35,11 @@ const LIES: [(Behaviour, For, Option<&str>); 19] = [
     (Behaviour::ForgesDelegation, For::Victim, Some("bad_delegation")),
     (Behaviour::UsesEndedDelegation, For::Victim, Some("bad_job")),
     (Behaviour::UsesForeignDelegation, For::Victim, Some("bad_job")),
+    // From here on with a delegation of its own: what is done under it is judged first, and revoked last.
+    (Behaviour::SignsTransfer, For::Victim, Some("bad_job")),
+    (Behaviour::SignsAsOtherRelay, For::Victim, Some("bad_job")),
+    (Behaviour::UsesRevokedDelegation, For::Victim, Some("bad_job")),
+    (Behaviour::ReplaysOlderDelegation, For::Victim, Some("older_delegation")),
 ];
 
 #[test]
@@ -154,4 +159,37 @@ fn joining_through_a_liar() {
     for left in ["newcomer", "newcomer-root"] {
         assert!(!scene.world.folder().join(left).exists(), "{left} was left behind");
     }
+}
+
+/// What is delegated is a cabinet of the relay's own: under the name of the managing server's its key counts for nothing.
+#[test]
+fn a_package_of_the_servers_cabinet_signed_by_a_delegated_key() {
+    let scene = Scene::new();
+    let source = scene.package(0);
+    scene.relay.behave(Behaviour::SignsPackageItself);
+    scene.world.install("p0", &["victim"], &[]);
+    scene.refusal(Behaviour::SignsPackageItself, "not_trusted", 0);
+    assert!(!scene.has(&source, 0));
+    scene.relay.behave(Behaviour::Honest);
+    wait::until("the honest job is done", 60, || scene.has(&source, 0).then_some(()));
+    scene.alarm(Behaviour::SignsPackageItself, "not_trusted", 1);
+}
+
+/// A number that was used means the job that used it first, whatever is signed under it later.
+#[test]
+fn a_job_number_used_twice() {
+    let scene = Scene::new();
+    scene.relay.behave(Behaviour::ReusesJobNumber);
+    let first = scene.package(0);
+    scene.world.install("p0", &["victim"], &[]);
+    wait::until("what was delegated is done", 30, || scene.has(&first, 0).then_some(()));
+    let second = scene.package(1);
+    scene.world.install("p1", &["victim"], &[]);
+    wait::until("both jobs are at the relay", 20, || (scene.relay.jobs() >= 2).then_some(()));
+    for _ in 0..2 {
+        scene.victim.sync();
+    }
+    wait::always("the second job under one number is none", 3, || !scene.has(&second, 1));
+    scene.relay.behave(Behaviour::Honest);
+    wait::until("the honest job is done", 30, || scene.has(&second, 1).then_some(()));
 }

@@ -56,7 +56,7 @@ fn looking_works_from_the_start_and_every_other_command_is_refused_by_name() {
     // Everything else is refused, by name and with the reason.
     let grant = "packhorse relay grant osaka";
     for (command, says) in [
-        (vec!["install", "editor", "--to", "pc1"], ["job new", grant]),
+        (vec!["install", "editor", "--to", "pc1"], ["install: osaka's administrator may not", grant]),
         (vec!["job", "cancel", &passed], ["job cancel", grant]),
         (vec!["job", "retry", &passed], ["job retry", grant]),
         (vec!["package", "remove", "editor"], ["package remove", grant]),
@@ -97,4 +97,180 @@ fn a_relay_of_the_version_before_writes_its_access_when_it_runs() {
     // One below it gets its own through it.
     let namba = world.relay("namba", &osaka.url());
     assert_eq!(names(&admin_of(&world, &namba).json(&["host", "list"])), ["namba"]);
+}
+
+/// A site with a nested one, and a client beside it.
+struct Site {
+    admin: Cli,
+    osaka: System,
+    pc1: System,
+    pc2: System,
+    pc3: System,
+    pc9: System,
+    _namba: System,
+    world: World,
+}
+
+impl Site {
+    fn new() -> Site {
+        let world = World::new();
+        let osaka = world.relay("osaka", &world.server.url());
+        let namba = world.relay("namba", &osaka.url());
+        let [pc1, pc2] = ["pc1", "pc2"].map(|name| world.client(name, &osaka.url()));
+        let pc3 = world.client("pc3", &namba.url());
+        let pc9 = world.client("pc9", &world.server.url());
+        world.cli.ok(&["key", "new", "--out", "site.key"]);
+        let admin = admin_of(&world, &osaka);
+        Site { admin, osaka, pc1, pc2, pc3, pc9, _namba: namba, world }
+    }
+
+    fn grant(&self) -> String {
+        let grant =
+            ["relay", "grant", "osaka", "--install", "--offer", "--cabinet", "own", "--key", "site.pub"];
+        let ran = self.world.cli.run(&grant);
+        ran.ok();
+        ran.stderr
+    }
+
+    fn add_own(&self, name: &str, seed: u64) -> packhorse_e2e::source::Source {
+        let source = self.world.source(name, "1.0").noise("data", 300_000, seed);
+        let path = source.path().display().to_string();
+        let label = self.admin.ok(&["package", "add", &path, "--key", "site.key", "--cabinet", "own"]);
+        assert_eq!(label, format!("own/{name}@1.0:1"));
+        source
+    }
+
+    fn ended(&self, cli: &Cli, job: &str, lines: usize) -> serde_json::Value {
+        wait::until_ok(&format!("job {job} is done"), 60, || {
+            let shown = cli.json(&["job", "show", job]);
+            let done = array(&shown["instructions"]).iter().filter(|line| line["state"] == "done").count();
+            if shown["state"] == "ended" && done == lines { Ok(shown) } else { Err(shown.to_string()) }
+        })
+    }
+}
+
+#[test]
+fn what_was_delegated_is_done_below_the_relay_and_seen_above() {
+    let site = Site::new();
+    let (world, admin) = (&site.world, &site.admin);
+    world.cli.run(&["relay", "grant", "osaka"]).fails(REFUSED, &["grant what?"]);
+    world.cli.run(&["relay", "grant", "nowhere", "--install"]).fails(REFUSED, &["no relay system nowhere"]);
+    let main = ["relay", "grant", "osaka", "--cabinet", "main", "--key", "site.pub"];
+    world.cli.run(&main).fails(REFUSED, &["cabinet main is the managing server's"]);
+    assert!(site.grant().contains("install, offer, cabinet own"));
+    for cli in [&world.cli, admin] {
+        let granted = &cli.json(&["relay", "show", "osaka"])["granted"];
+        assert_eq!(
+            (&granted["install"], &granted["acknowledged"]),
+            (&true.into(), &true.into()),
+            "{granted}"
+        );
+    }
+
+    // Packages in its own cabinets, by its own packagers.
+    let before = site.world.relay_view("osaka")["received_bytes"].clone();
+    let tool = site.add_own("tool", 1);
+    let path = tool.path().display().to_string();
+    let add = |key: &str, cabinet: &str, says: &str| {
+        let args = ["package", "add", &path, "--key", key, "--cabinet", cabinet];
+        admin.run(&args).fails(REFUSED, &[says]);
+    };
+    add("site.key", "main", "cabinet main is not one of osaka's own");
+    add("site.key", "other", "cabinet other is not one of osaka's own");
+    add("packager.key", "own", "trusts none of the keys");
+    let taken = world.cli.run(&["cabinet", "new", "own"]);
+    taken.fails(REFUSED, &["osaka has a cabinet own of its own"]);
+
+    // Everybody below gets it, and nobody else; the managing server sees it as the relay's.
+    let job = admin.ok(&["install", "own/tool", "--to", "all"]);
+    assert_eq!(job, "1");
+    site.ended(admin, &job, 3);
+    let above = site.ended(&world.cli, "osaka/1", 3);
+    assert_eq!((&above["id"], &above["to"][0]), (&"osaka/1".into(), &"all".into()), "{above}");
+    for client in [&site.pc1, &site.pc2, &site.pc3] {
+        assert!(is_installed(tool.path(), &client.at("/opt/tool")), "{}", client.name);
+    }
+    assert!(!site.pc9.at("/opt/tool").exists());
+    assert_eq!(site.world.relay_view("osaka")["received_bytes"], before, "not one byte came from above");
+    let listed = world.cli.json(&["job", "list"]);
+    assert!(array(&listed).iter().any(|job| job["id"] == "osaka/1"), "{listed}");
+    world.cli.run(&["job", "cancel", "osaka/1"]).fails(REFUSED, &["made at osaka", "relay revoke osaka"]);
+
+    // A package that came from above, to a host that it was not sent to.
+    let editor = world.source("editor", "1.0").noise("data", 300_000, 2);
+    world.add(&editor);
+    world.done(&world.install("editor", &["pc1"], &[]), 60);
+    wait::until_ok("the relay knows it", 20, || {
+        let known = admin.json(&["package", "list"]);
+        if names(&known).contains(&"editor".to_owned()) { Ok(()) } else { Err(known.to_string()) }
+    });
+    let job = admin.ok(&["install", "main/editor", "--to", "pc2"]);
+    site.ended(admin, &job, 1);
+    assert!(is_installed(editor.path(), &site.pc2.at("/opt/editor")));
+
+    // No transfer, and nobody who is not below it.
+    let access = packhorse_e2e::access::Access::new(world.runtime(), &site.osaka.data.join("admin.toml"));
+    let transfer = serde_json::json!({
+        "job_type": "transfer", "packages": ["own/tool"], "to": ["namba"], "at": null, "until": null,
+        "allow_downgrade": false,
+    });
+    for path in ["/admin/v1/jobs", "/admin/v1/plan"] {
+        let refused = access.request(hyper::Method::POST, path, transfer.to_string());
+        let Err(packhorse_wire::net::LinkError::Refused { status, refusal, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!((status, refusal.code.as_str()), (403, "no_transfer_at_a_relay"), "{refusal}");
+    }
+    admin.run(&["install", "own/tool", "--to", "pc9"]).fails(REFUSED, &["no pc9 below osaka"]);
+    // Retried, cancelled and removed are its own only.
+    admin.run(&["job", "cancel", "server/1"]).fails(REFUSED, &["was made at server"]);
+    admin.run(&["package", "remove", "main/editor"]).fails(REFUSED, &["not one of osaka's own"]);
+}
+
+#[test]
+fn a_revoked_relay_stops_and_a_later_grant_goes_on() {
+    let mut site = Site::new();
+    site.grant();
+    let tool = site.add_own("tool", 1);
+    let job = site.admin.ok(&["install", "own/tool", "--to", "pc1", "pc3", "--at", "+2h"]);
+    let above = format!("osaka/{job}");
+    wait::until_ok("the server knows the job", 20, || {
+        let ran = site.world.cli.run(&["job", "show", &above, "--json"]);
+        if ran.code == 0 { Ok(()) } else { Err(ran.stderr) }
+    });
+    // A host that is off hears of it when it is back.
+    site.pc3.end();
+    let ran = site.world.cli.run(&["relay", "revoke", "osaka"]);
+    ran.ok();
+    assert!(ran.stderr.contains("revoked"), "{}", ran.stderr);
+    for (cli, job) in [(&site.world.cli, &above), (&site.admin, &job)] {
+        wait::until_ok("it has stopped", 20, || {
+            let shown = cli.json(&["job", "show", job]);
+            let stopped = |line: &serde_json::Value| {
+                let text = line["result"]["text"].as_str().unwrap_or_default();
+                line["state"] == "cancelled" && text == "the delegation of osaka was revoked"
+            };
+            let all = array(&shown["instructions"]).iter().all(stopped);
+            if all && shown["state"] == "ended" { Ok(()) } else { Err(shown.to_string()) }
+        });
+    }
+    site.admin.run(&["install", "own/tool", "--to", "pc1"]).fails(REFUSED, &["its delegation was revoked"]);
+    site.admin.run(&["job", "retry", &job]).fails(REFUSED, &["job retry", "its delegation was revoked"]);
+    assert_eq!(names(&site.admin.json(&["package", "list"])), ["tool"], "looking goes on");
+    site.pc3.start();
+    wait::until("the host ends it, too", 20, || {
+        let status = site.pc3.status()?;
+        array(&status["lines"]).is_empty().then_some(())
+    });
+    // Granted again: a new job, under a number that was not used. The relay was killed meanwhile.
+    site.osaka.restart();
+    site.grant();
+    let next = wait::until_ok("the relay answers", 20, || {
+        let ran = site.admin.run(&["install", "own/tool", "--to", "pc1", "pc3"]);
+        if ran.code == 0 { Ok(ran.stdout.trim().to_owned()) } else { Err(ran.stderr) }
+    });
+    assert_eq!(next, "2");
+    site.ended(&site.admin, &next, 2);
+    site.ended(&site.world.cli, "osaka/2", 2);
+    assert!(is_installed(tool.path(), &site.pc3.at("/opt/tool")));
 }

@@ -17,9 +17,9 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, HostVerb, InitArgs, KeyVerb, LimitArgs, NameArgs,
-    PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb, TokenNewArgs,
-    TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, LimitArgs,
+    NameArgs, PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb,
+    TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -192,6 +192,8 @@ mod tests {
             "package add ./office-editor --key packager.key --cabinet office",
             "relay join --data osaka --server https://localhost:8440 --token x --name osaka --listen 127.0.0.1:8441",
             "relay run --data osaka",
+            "relay grant osaka --install --offer --cabinet own --key packager.pub --days 30",
+            "relay revoke osaka --json",
             "client join --data pc17 --server https://localhost:8441 --token x --name pc17 --root ./pc17-root",
             "client run --data pc17",
             "client status --data pc17 --json",

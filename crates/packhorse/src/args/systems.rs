@@ -58,7 +58,7 @@ pub enum RelayVerb {
     Run(RelayRunArgs),
     /// List the relays
     List(ListArgs),
-    /// Show what a relay keeps, until when, its bytes, and what is set at it
+    /// Show what a relay keeps, until when, its bytes, what is set at it, and what its administrator may do
     Show(NameArgs),
     /// Let transfers to a relay and through it wait; what is there already is still installed
     Suspend(RelayNameArgs),
@@ -69,10 +69,45 @@ pub enum RelayVerb {
     /// Hours are in the managing server's zone. Of several limits that hold at a time the lowest counts. A relay that is off
     /// gets them when it is back.
     Limit(LimitArgs),
+    /// Let a relay's administrator install, offer or register packages below it
+    ///
+    /// What is granted takes the place of what was granted before. It returns when the relay has it; after ten seconds it
+    /// says that it is still on its way.
+    Grant(GrantArgs),
+    /// Take back what was granted to a relay: what its jobs have not begun stops
+    Revoke(NameArgs),
     /// Move the date until which a relay keeps a copy
     Keep(RelayKeepArgs),
     /// Drop a copy; one that open jobs need only with --force: it is fetched again for them
     Drop(RelayDropArgs),
+}
+
+/// `packhorse relay grant`
+#[derive(Debug, Args)]
+pub struct GrantArgs {
+    /// The relay's name
+    pub name: String,
+    /// Let it install packages below it
+    #[arg(long)]
+    pub install: bool,
+    /// Let it offer packages below it
+    #[arg(long)]
+    pub offer: bool,
+    /// Give it a cabinet of its own, valid below it; may be repeated
+    #[arg(long = "cabinet", value_name = "NAME")]
+    pub cabinets: Vec<String>,
+    /// A packager whose packages its cabinets take (.pub); may be repeated; left out, a cabinet keeps the keys it has
+    #[arg(long = "key", value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+    /// How many days it counts [default: 365]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub days: Option<u32>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
 }
 
 /// A relay by its name.

@@ -4,6 +4,7 @@ mod cabinet;
 mod client;
 mod docs;
 mod explain;
+mod grant;
 mod group;
 mod host;
 mod install;

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::render::{count, relay as shown, table};
 use crate::{address, logs, say, signals, systems};
 
-use super::{ask, large_runtime, name_or_own, shell_quoted, small_runtime};
+use super::{ask, grant, large_runtime, name_or_own, shell_quoted, small_runtime};
 
 /// Runs a verb.
 ///
@@ -17,6 +17,8 @@ pub fn run(verb: RelayVerb) -> Outcome {
     match verb {
         RelayVerb::Join(args) => join(&args),
         RelayVerb::Run(args) => serve(&args),
+        RelayVerb::Grant(args) => grant::grant(&args),
+        RelayVerb::Revoke(args) => grant::revoke(&args),
         RelayVerb::List(args) => ask(&args.access, async |api| {
             table::print(&api.relays().await?, args.format, "no relay has joined yet")
         }),

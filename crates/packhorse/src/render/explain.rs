@@ -68,6 +68,7 @@ mod tests {
             within: 179,
             out: vec![],
             lines: vec![],
+            ends: None,
             text: text.into(),
         };
         assert_eq!(plan(&view), text.replace('\u{1b}', " ").trim_end());

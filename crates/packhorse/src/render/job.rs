@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::instruction::State;
-use packhorse_wire::admin::{InstructionView, JobView, ReasonView, ResultView};
+use packhorse_wire::admin::{InstructionView, JobView, PlanFact, ReasonView, ResultView};
 
 use super::{count, facts, table};
 use crate::{say, when};
@@ -158,6 +158,14 @@ impl Group {
     }
 }
 
+impl table::Row for PlanFact {
+    const COLUMNS: &'static [&'static str] = &["what", "planned", "so_far"];
+
+    fn cells(&self) -> Vec<table::Cell> {
+        vec![table::Cell::text(&self.what), table::Cell::text(&self.planned), table::Cell::text(&self.fact)]
+    }
+}
+
 /// `job show`: facts, lines, the ends of installers' outputs.
 pub fn show(view: &JobView) -> String {
     let job = &view.job;
@@ -170,6 +178,9 @@ pub fn show(view: &JobView) -> String {
         ("made", format!("{} · revision {}", when::shown(&job.created), view.revision)),
     ]);
     let mut parts = vec![say::clean_lines(&head)];
+    if !view.plan.is_empty() {
+        parts.push(table::table(&view.plan));
+    }
     if view.instructions.is_empty() {
         parts.push("no lines yet: nobody at the destination has joined".into());
     } else {

@@ -87,6 +87,11 @@ fn a_job_as_it_is_shown() {
         },
         revision: 1,
         closed: None,
+        plan: vec![PlanFact {
+            what: "server → osaka".into(),
+            planned: "38 MB".into(),
+            fact: "39 MB since, all jobs together".into(),
+        }],
         instructions: vec![
             InstructionView {
                 progress_percent: Some(40),
@@ -105,6 +110,8 @@ fn a_job_as_it_is_shown() {
          at     now\n\
          until  tomorrow\n\
          made   today · revision 1\n\n\
+         WHAT            PLANNED  SO FAR\n\
+         server → osaka  38 MB    39 MB since, all jobs together\n\n\
          HOST  PACKAGE              ATTEMPT  STATE    PROGRESS  WHY\n\
          pc1   office/editor@2.1:1        1  waiting  40 %      off since 09:12\n\
          pc2   office/editor@2.1:1        1  done     -         -\n\

@@ -1,6 +1,6 @@
 //! One relay.
 
-use packhorse_wire::admin::{ControlView, LimitView, RelayPackage, RelayView};
+use packhorse_wire::admin::{ControlView, GrantView, LimitView, RelayPackage, RelayView};
 use serde::Serialize;
 
 use super::facts;
@@ -23,13 +23,27 @@ impl Row for Kept<'_> {
     }
 }
 
+/// What a relay's administrator may do, in one line.
+pub fn granted(view: &GrantView) -> String {
+    if view.revoked {
+        return "nothing any more: it was revoked".to_owned();
+    }
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(view.install.then(|| "install".to_owned()));
+    parts.extend(view.offer.then(|| "offer".to_owned()));
+    parts.extend(view.cabinets.iter().map(|cabinet| format!("cabinet {}", cabinet.name)));
+    format!("{}, until {}", parts.join(", "), when::shown_day(&view.ends))
+}
+
 /// `relay show`
 pub fn show(view: &RelayView) -> String {
+    let granted = view.granted.as_ref().map_or_else(|| "nothing".to_owned(), granted);
     let head = say::clean_lines(&facts(&[
         ("relay", view.name.clone()),
         ("received", format!("{} from its higher system since it joined", size(view.received_bytes))),
         ("sent", format!("{} to its lower systems", size(view.sent_bytes))),
         ("store", format!("{} used, {} free", size(view.used_bytes), size(view.free_bytes))),
+        ("granted", granted),
         ("suspended", suspended(view)),
         ("limit", limits(&view.control)),
         ("set", set(&view.control)),
@@ -95,6 +109,7 @@ mod tests {
             sent_bytes: 180_000_000,
             used_bytes: 38_000_000,
             free_bytes: 1_200_000_000,
+            granted: None,
             control: ControlView {
                 suspended_since: None,
                 store_bytes: Some(40_000_000_000),
@@ -113,6 +128,7 @@ mod tests {
              received  38.0 MB from its higher system since it joined\n\
              sent      180.0 MB to its lower systems\n\
              store     38.0 MB used, 1.2 GB free\n\
+             granted   nothing\n\
              limit     20 Mbit/s, nothing 06:00-22:00 (Asia/Tokyo); store 40.0 GB\n\
              set       on its way to the relay\n\n\
              PACKAGE              SIZE     KEPT UNTIL  NEEDED BY\n\

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State as Shared};
-use packhorse_domain::ids::{JobAddress, PackageLabel, PackageQuery, SERVER};
+use packhorse_domain::ids::{JobAddress, PackageLabel, PackageQuery};
 use packhorse_domain::job::{Job, Terms};
 use packhorse_domain::lease::Keep;
 use packhorse_domain::time::Time;
@@ -13,14 +13,14 @@ use rusqlite::Connection;
 
 use super::make::{Made, MakeJob, announce};
 use super::wish::Wish;
-use super::{Admin, AdminError, jobs as shown_jobs};
-use crate::authority::Authority;
+use super::{Admin, AdminError, jobs as shown_jobs, known, may};
 use crate::capability::Capabilities;
 use crate::db::{Command, DbError, join};
+use crate::signer::Signer;
 use crate::system::now;
 
 struct Again {
-    authority: Arc<Authority>,
+    signer: Signer,
     capabilities: Capabilities,
     epoch: u64,
     address: JobAddress,
@@ -31,17 +31,14 @@ impl Command for Again {
     type Answer = Made;
 
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
-        let record = shown_jobs::record(tx, SERVER, &self.address)?;
-        if record.key.issuer != SERVER {
-            let message = format!("job {} was made at {}", record.key, record.key.issuer);
-            return Err(DbError::refused("not_own", message, Some("make it again there")));
-        }
+        let record = shown_jobs::record(tx, self.signer.issuer(), &self.address)?;
+        self.signer.owns(&record.key)?;
         let job = join::read_own_job(&record.envelope)
             .ok_or_else(|| DbError::damaged(format!("job {}", record.key)))?;
         let to: Vec<String> = serde_json::from_str(&record.asked).map_err(DbError::damaged)?;
         let wish = wish(&job, to, self.now)?;
-        MakeJob { authority: self.authority, capabilities: self.capabilities, epoch: self.epoch, wish }
-            .apply(tx)
+        let (capabilities, epoch) = (self.capabilities, self.epoch);
+        MakeJob { signer: self.signer, capabilities, epoch, wish, plan: None }.apply(tx)
     }
 }
 
@@ -82,8 +79,9 @@ pub async fn again(
     Path(job): Path<String>,
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
+    known::refresh(system).await?;
     let command = Again {
-        authority: system.authority()?,
+        signer: may::signer(system, "job again")?,
         capabilities: system.capabilities.clone(),
         epoch: system.epoch,
         address: shown_jobs::address(&job)?,

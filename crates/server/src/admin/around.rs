@@ -29,6 +29,8 @@ pub struct JobFacts {
     pub until: Time,
     /// Suspended, since then.
     pub suspended: Option<Time>,
+    /// Why it was stopped from above, if it was.
+    pub stopped: Option<String>,
 }
 
 impl From<&JobRecord> for JobFacts {
@@ -38,6 +40,7 @@ impl From<&JobRecord> for JobFacts {
             at: Some(job.starts).filter(|starts| *starts > job.created),
             created: job.created,
             until: job.until,
+            stopped: job.stopped.clone(),
             suspended: Some(job.changed).filter(|_| job.intent == Intent::Suspended.as_str()),
         }
     }

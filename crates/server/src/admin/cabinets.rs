@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use serde_bytes::ByteBuf;
 
 use super::request::Body;
-use super::{Admin, AdminError};
+use super::{Admin, AdminError, grants};
 use crate::authority::Authority;
 use crate::db::hosts::HostRow;
 use crate::db::packages::{self, MakeCabinet};
@@ -71,6 +71,7 @@ impl Command for ChangeTrust {
         // What nobody below would follow is not stored.
         let next = known.follow(&envelope).map_err(DbError::internal)?;
         if let Change::New { cabinet, .. } = self.change {
+            grants::refuse_taken(tx, &cabinet)?;
             MakeCabinet { name: cabinet, now: self.now }.apply(tx)?;
         }
         meta::set(tx, "trust", &envelope)?;

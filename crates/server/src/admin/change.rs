@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State as Shared};
-use packhorse_domain::ids::{JobAddress, SERVER};
+use packhorse_domain::ids::JobAddress;
 use packhorse_domain::instruction::{Line, State};
 use packhorse_domain::job::{Intent, Job, Proof, ROUNDS_MAX, Round};
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{JobMade, Retry};
 use rusqlite::Connection;
 
-use super::make::{Made, announce, sign};
+use super::make::{Made, announce};
 use super::request::Body;
-use super::{Admin, AdminError, destinations, jobs as shown_jobs};
-use crate::authority::Authority;
+use super::{Admin, AdminError, destinations, jobs as shown_jobs, known, may};
 use crate::capability::Capabilities;
 use crate::db::hosts::{Fleet, HostRow};
 use crate::db::jobs::{self, Incoming, JobRecord, Taken};
 use crate::db::{Command, DbError, join, packages};
+use crate::signer::Signer;
 use crate::system::now;
 
 /// What becomes of the job.
@@ -31,8 +31,21 @@ enum Change {
     Close,
 }
 
+impl Change {
+    /// As the command line calls it.
+    fn command(&self) -> &'static str {
+        match self {
+            Change::Cancel => "job cancel",
+            Change::Retry { .. } => "job retry",
+            Change::Suspend => "job suspend",
+            Change::Resume => "job resume",
+            Change::Close => "job close",
+        }
+    }
+}
+
 struct ChangeJob {
-    authority: Arc<Authority>,
+    signer: Signer,
     capabilities: Capabilities,
     address: JobAddress,
     change: Change,
@@ -43,11 +56,8 @@ impl Command for ChangeJob {
     type Answer = Made;
 
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
-        let record = shown_jobs::record(tx, SERVER, &self.address)?;
-        if record.key.issuer != SERVER {
-            let message = format!("job {} was made at {}", record.key, record.key.issuer);
-            return Err(DbError::refused("not_own", message, Some("change it there")));
-        }
+        let record = shown_jobs::record(tx, self.signer.issuer(), &self.address)?;
+        self.signer.owns(&record.key)?;
         let damaged = || DbError::damaged(format!("job {}", record.key));
         let job = join::read_own_job(&record.envelope).ok_or_else(damaged)?;
         let lines: Vec<(HostRow, Line)> =
@@ -224,15 +234,21 @@ impl ChangeJob {
     ) -> Result<Made, DbError> {
         job.revision = record.revision + 1;
         let incoming = Incoming {
-            envelope: sign(&self.authority, &job)?,
+            envelope: self.signer.sign(&job)?,
             job,
             proofs,
             ended: Vec::new(),
-            copies: Vec::new(),
+            copies: jobs::sizes(tx, record.row)?
+                .into_iter()
+                .map(|(id, size)| (id, size, Vec::new()))
+                .collect(),
             asked: record.asked.clone(),
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key: record.key.clone(), lines, lowers }),
+            Taken::Stored { lines, lowers, .. } => {
+                self.signer.announce(tx, &incoming, self.now)?;
+                Ok(Made { key: record.key.clone(), lines, lowers })
+            }
             Taken::Known | Taken::Older => {
                 Err(DbError::internal(format!("job {} has a newer revision", record.key)))
             }
@@ -255,8 +271,9 @@ fn refuse_cancelled(record: &JobRecord, job: &Job) -> Result<(), DbError> {
 
 async fn execute(admin: &Admin, job: &str, change: Change) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
+    known::refresh(system).await?;
     let command = ChangeJob {
-        authority: system.authority()?,
+        signer: may::signer(system, change.command())?,
         capabilities: system.capabilities.clone(),
         address: shown_jobs::address(job)?,
         change,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use packhorse_domain::ids::PackageId;
+use packhorse_domain::ingest::Position;
 use packhorse_domain::lease::Keep;
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{CopyOrdered, DropCopy, KeepCopy};
@@ -17,7 +18,7 @@ use rusqlite::Connection;
 use super::format::{count, size};
 use super::relays::{self, Found};
 use super::request::Body;
-use super::{Admin, AdminError, keep, packages as queries};
+use super::{Admin, AdminError, keep, own_copies, packages as queries};
 use crate::authority::Authority;
 use crate::db::hosts::HostRow;
 use crate::db::{Command, DbError, control, packages};
@@ -137,6 +138,9 @@ async fn send(
     keep: Option<Keep>,
     force: bool,
 ) -> Result<Json<CopyOrdered>, AdminError> {
+    if system.position == Position::Relay {
+        return Ok(Json(own_copies::order(system, relay, package, keep, force).await?));
+    }
     let command = OrderCopy {
         authority: system.authority()?,
         trust: system.trust(),

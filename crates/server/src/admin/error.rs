@@ -29,6 +29,18 @@ impl AdminError {
         self
     }
 
+    /// The word of it.
+    pub fn code(&self) -> &str {
+        &self.problem.code
+    }
+
+    /// With another sentence, made of the one it has.
+    #[must_use]
+    pub fn reworded(mut self, reword: impl FnOnce(&str) -> String) -> AdminError {
+        self.problem.message = reword(&self.problem.message);
+        self
+    }
+
     /// The request is not one of this API.
     pub fn bad_request(message: impl Into<String>) -> AdminError {
         AdminError::new(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -52,6 +64,7 @@ impl IntoResponse for AdminError {
 fn status_of(code: &str) -> StatusCode {
     match code {
         _ if code.starts_with("unknown_") => StatusCode::NOT_FOUND,
+        "not_own" | "not_delegated" | "not_at_a_relay" | "promised_above" => StatusCode::FORBIDDEN,
         "exists" | "in_use" | "ended" | "root_key_away" | "nothing_to_retry" | "cancelled" | "suspended"
         | "not_growing" => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,

@@ -1,5 +1,6 @@
 //! Jobs as they are listed, shown and watched.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use super::around::{Around, JobFacts};
 use super::format::rfc3339;
 use super::request::Ask;
-use super::{Admin, AdminError, destinations, lines};
+use super::{Admin, AdminError, destinations, lines, plan_kept};
 use crate::db::DbError;
 use crate::db::jobs::{self, JobRecord};
 use crate::db::join;
@@ -49,6 +50,8 @@ pub struct Found {
     pub scene: Scene,
     /// The newest change of its lines.
     pub change: u64,
+    /// Its plan, and what relays have received by now.
+    pub plan: Option<(plan_kept::Kept, BTreeMap<String, u64>)>,
 }
 
 /// How a job is addressed: `3` or `osaka:3`, and `osaka/3` where a slash fits.
@@ -80,15 +83,18 @@ pub fn record(connection: &Connection, own: &str, address: &JobAddress) -> Resul
 /// There is none, or the database's.
 pub fn load(connection: &Connection, own: &str, address: &JobAddress) -> Result<Found, DbError> {
     let job = record(connection, own, address)?;
-    Ok(Found {
+    let mut found = Found {
         // Read first: a change that comes in between is told again rather than missed.
         change: views::newest_change(connection, job.row)?,
         packages: views::job_packages(connection, Some(job.row))?.remove(&job.row).unwrap_or_default(),
         lines: jobs::lines_of(connection, job.row)?,
         counts: views::job_counts(connection, Some(job.row))?.remove(&job.row).unwrap_or_default(),
         scene: views::scene(connection)?,
+        plan: None,
         job,
-    })
+    };
+    found.plan = plan_kept::load(connection, &found)?;
+    Ok(found)
 }
 
 /// Reads a job by the address of a request.
@@ -185,10 +191,15 @@ fn view(system: &System, found: &Found) -> Result<JobView, AdminError> {
         job: summary(&found.job, &found.packages, &found.counts, at),
         revision: found.job.revision,
         closed: join::read_own_job(&found.job.envelope).and_then(|job| job.terms.closed).map(rfc3339),
+        plan: Vec::new(),
         instructions: instructions(&around, found),
         change: 0,
     };
+    // Bytes of other jobs are no news of this one.
     view.change = mark(found.change, &view)?;
+    if let Some((kept, received)) = &found.plan {
+        view.plan = plan_kept::facts(&around, found, kept, received);
+    }
     Ok(view)
 }
 

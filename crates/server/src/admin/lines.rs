@@ -1,6 +1,6 @@
 //! Lines as they are shown.
 
-use packhorse_domain::instruction::{Line, State};
+use packhorse_domain::instruction::{Line, State, Verdict};
 use packhorse_domain::reason::{NextTry, Reason};
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{InstructionView, ReasonView, ResultView};
@@ -34,7 +34,7 @@ pub fn view(
         state: state.as_str().to_owned(),
         reason: reason.map(|reason| reason_view(&name, state, &reason, around.now)),
         progress_percent: percent,
-        result: result(line, job.until, around.now),
+        result: result(job, line, around.now),
         host: name,
     }
 }
@@ -55,7 +55,7 @@ pub fn reason_view(host: &str, state: State, reason: &Reason, now: Time) -> Reas
 }
 
 /// How a line ended; `None` if it has not.
-fn result(line: &Line, until: Time, now: Time) -> Option<ResultView> {
+fn result(job: &JobFacts, line: &Line, now: Time) -> Option<ResultView> {
     if !line.shown().is_end() {
         return None;
     }
@@ -71,7 +71,10 @@ fn result(line: &Line, until: Time, now: Time) -> Option<ResultView> {
         class: outcome.and_then(|outcome| outcome.class).map(|class| class.as_str().to_owned()),
         step: outcome.map_or_else(String::new, |outcome| outcome.step.clone()),
         exit_code: outcome.and_then(|outcome| outcome.exit_code),
-        text: sentence::ended(line, until, now),
+        text: match (&job.stopped, line.verdict) {
+            (Some(why), Some((Verdict::Cancelled, _))) if !line.state.is_end() => why.clone(),
+            _ => sentence::ended(line, job.until, now),
+        },
         tail: outcome.map_or_else(String::new, |outcome| outcome.tail.clone()),
         verdict,
     })

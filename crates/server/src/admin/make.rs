@@ -4,36 +4,35 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::ingest::Position;
 use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
 use packhorse_wire::admin::{JobMade, NewJob, NewTerms};
-use packhorse_wire::trust::Limits;
 use rusqlite::Connection;
 
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError};
-use crate::authority::Authority;
+use super::{Admin, AdminError, known, may, plan_kept};
 use crate::capability::Capabilities;
 use crate::db::hosts::HostRow;
 use crate::db::jobs::{self, Incoming, Taken};
 use crate::db::meta::NextJobNumber;
 use crate::db::packages::PackageRecord;
-use crate::db::{Command, DbError};
+use crate::db::{Command, DbError, history};
+use crate::signer::Signer;
 use crate::system::{System, now};
 
 /// Makes a job.
 pub struct MakeJob {
     /// The keys.
-    pub authority: Arc<Authority>,
+    pub signer: Signer,
     /// For locators.
     pub capabilities: Capabilities,
     /// Of the server's jobs.
     pub epoch: u64,
     /// What is wanted.
     pub wish: Wish,
+    /// What was planned, as it is kept.
+    pub plan: Option<String>,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.
@@ -52,7 +51,7 @@ impl Command for MakeJob {
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
         let resolved = self.wish.resolve(tx)?;
         let (to, prover) = resolved.destinations.signed(&resolved.fleet)?;
-        let key = JobKey::server(self.epoch, NextJobNumber.apply(tx)?);
+        let key = self.signer.job_key(self.epoch, NextJobNumber.apply(tx)?);
         let job = Job {
             key: key.clone(),
             revision: 1,
@@ -69,7 +68,7 @@ impl Command for MakeJob {
         let proofs =
             prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();
         let incoming = Incoming {
-            envelope: sign(&self.authority, &job)?,
+            envelope: self.signer.sign(&job)?,
             job,
             proofs,
             ended: Vec::new(),
@@ -77,7 +76,13 @@ impl Command for MakeJob {
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
-            Taken::Stored { lines, lowers, .. } => Ok(Made { key, lines, lowers }),
+            Taken::Stored { job, lines, lowers } => {
+                self.signer.announce(tx, &incoming, self.wish.now)?;
+                if let Some(plan) = &self.plan {
+                    history::keep_plan(tx, job, plan)?;
+                }
+                Ok(Made { key, lines, lowers })
+            }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
         }
     }
@@ -89,21 +94,6 @@ fn job_package(record: &PackageRecord) -> JobPackage {
 
 fn copies(resolved: &Resolved) -> Vec<(packhorse_domain::ids::PackageId, u64, Vec<u8>)> {
     resolved.packages.iter().map(|package| (package.id, package.size_bytes, Vec::new())).collect()
-}
-
-/// Checks and signs a job.
-///
-/// # Errors
-/// It is none, or larger than a job may be.
-pub fn sign(authority: &Authority, job: &Job) -> Result<Vec<u8>, DbError> {
-    job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
-    let envelope = authority.sign_job(job).map_err(DbError::internal)?;
-    if envelope.len() > Limits::JOB_BYTES {
-        let message =
-            format!("the job has {} bytes, at most {} are possible", envelope.len(), Limits::JOB_BYTES);
-        return Err(DbError::refused("limit", message, Some("make several jobs of it")));
-    }
-    Ok(envelope)
 }
 
 /// An install and, where it is staged, the transfer that brings its packages to the relays before: both or none.
@@ -145,25 +135,26 @@ pub async fn make(
     Body(new): Body<NewJob>,
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
-    if system.position == Position::Relay && new.job_type == JobType::Transfer.as_str() {
-        let message = format!("a transfer cannot be made at relay {}", system.config.name);
-        return Err(AdminError::new(StatusCode::FORBIDDEN, "not_at_a_relay", message)
-            .hint("transfers come from the managing server; packhorse install spreads what is here"));
-    }
+    may::refuse_transfer(system, &new)?;
+    known::refresh(system).await?;
     let at = now();
-    let command = |new: &NewJob| -> Result<MakeJob, AdminError> {
+    let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
+        let wish = Wish::read(new, at)?;
         Ok(MakeJob {
-            authority: system.authority()?,
+            signer: may::signer(system, &new.job_type)?,
             capabilities: system.capabilities.clone(),
             epoch: system.epoch,
-            wish: Wish::read(new, at)?,
+            plan: Some(plan_kept::of(system, wish.clone()).await?),
+            wish,
         })
     };
     let Some(transfer) = staged(&new)? else {
-        let made = system.db.write(command(&new)?).await?;
+        let not_below = |error| may::not_below(system, &new.job_type, error);
+        let command = command(&new).await.map_err(not_below)?;
+        let made = system.db.write(command).await.map_err(|error| not_below(error.into()))?;
         return Ok(Json(announce(system, made)));
     };
-    let both = MakeStaged { transfer: command(&transfer)?, install: command(&new)? };
+    let both = MakeStaged { transfer: command(&transfer).await?, install: command(&new).await? };
     let (transfer, install) = system.db.write(both).await?;
     let transfer = announce(system, transfer).number;
     Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))
@@ -173,6 +164,8 @@ pub async fn make(
 pub fn announce(system: &System, made: Made) -> JobMade {
     tracing::info!(job = %made.key, lines = made.lines, "job");
     system.wake(&made.lowers);
+    // At a relay the systems above hear of it.
+    system.outbox_news.notify_one();
     system.lines_changed();
     JobMade { id: made.key.to_string(), number: made.key.number, lines: made.lines, transfer: None }
 }

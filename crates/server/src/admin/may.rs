@@ -3,10 +3,12 @@
 
 use axum::http::{Method, StatusCode};
 use packhorse_domain::ingest::Position;
+use packhorse_wire::admin::NewJob;
 use packhorse_wire::signed::DelegationDoc;
 
 use super::AdminError;
 use super::auth::Asker;
+use crate::signer::{RelaySigner, Signer};
 use crate::system::{System, now};
 
 /// Where the paths begin.
@@ -24,8 +26,10 @@ pub struct Asks {
 enum Right {
     /// Free for whoever may look.
     Look,
-    /// With a delegation; which one, the handler says.
+    /// With a delegation.
     Delegated,
+    /// The same; what it is called and whether it is delegated stands in the request.
+    ByRequest,
     /// At the managing server only.
     ServerOnly,
 }
@@ -39,7 +43,9 @@ impl Asks {
             // Whoever has a token lets machines in.
             "tokens" => Right::ServerOnly,
             _ if looks => Right::Look,
+            "jobs" if path == "jobs" => Right::ByRequest,
             "jobs" | "uploads" | "packages" => Right::Delegated,
+            "relays" if path.ends_with("/keep") || path.ends_with("/drop") => Right::Delegated,
             _ => Right::ServerOnly,
         };
         Asks { command: command(method, path), right }
@@ -85,6 +91,9 @@ pub fn check(system: &System, asker: Asker, asks: &Asks) -> Result<(), AdminErro
         return Err(AdminError::new(StatusCode::FORBIDDEN, "look_only", message)
             .hint("ask the managing server for it, or use the access file in the relay's folder"));
     }
+    if asks.right == Right::ByRequest {
+        return Ok(());
+    }
     delegation(system, &asks.command).map(|_| ())
 }
 
@@ -106,6 +115,59 @@ pub fn delegation(system: &System, command: &str) -> Result<DelegationDoc, Admin
         .hint(format!("packhorse relay grant {relay} --install --offer, at the managing server")))
 }
 
+/// At a relay a host that is not known is one that is not below it.
+pub fn not_below(system: &System, command: &str, error: AdminError) -> AdminError {
+    if system.position == Position::Top || error.code() != "unknown_host" {
+        return error;
+    }
+    error.reworded(|message| format!("{command}: {message} below {}", system.config.name))
+}
+
+/// Refuses a cabinet that is not a relay's own.
+pub fn not_own_cabinet(relay: &str, command: &str, cabinet: &str) -> AdminError {
+    let shown: String = cabinet.chars().take(64).collect();
+    let message = format!("{command}: cabinet {shown} is not one of {relay}'s own");
+    AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message).hint(format!(
+        "packhorse relay show {relay} names its own; packhorse relay grant {relay} --cabinet NAME --key packager.pub, \
+         at the managing server, gives it one"
+    ))
+}
+
+/// Who signs jobs here, for a command that needs it.
+///
+/// # Errors
+/// At a relay: nothing is delegated to it.
+pub fn signer(system: &System, command: &str) -> Result<Signer, AdminError> {
+    match (&system.authority, &system.job_key) {
+        (Some(authority), _) => Ok(Signer::Server(authority.clone())),
+        (None, Some(key)) => {
+            let delegation = delegation(system, command)?;
+            Ok(Signer::Relay(RelaySigner { relay: system.id, key: key.clone(), delegation }))
+        }
+        (None, None) => Err(AdminError::internal("its keys", &"there is no job key")),
+    }
+}
+
+/// A relay makes no transfers, and nothing that would need one.
+///
+/// # Errors
+/// It is asked for one.
+pub fn refuse_transfer(system: &System, new: &NewJob) -> Result<(), AdminError> {
+    let command = match (new.job_type.as_str(), &new.terms.stage_at) {
+        ("transfer", _) => "transfer",
+        (_, Some(_)) => "install --stage-at",
+        _ => return Ok(()),
+    };
+    if system.position == Position::Top {
+        return Ok(());
+    }
+    let message = format!(
+        "{command}: a relay makes no transfers: packages are brought to relays by the managing server"
+    );
+    Err(AdminError::new(StatusCode::FORBIDDEN, "no_transfer_at_a_relay", message)
+        .hint("packhorse transfer, at the managing server; here packages of the relay's own are added"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +178,7 @@ mod tests {
             (Method::GET, "hosts", "host list", Right::Look),
             (Method::GET, "jobs/{job}", "job show", Right::Look),
             (Method::POST, "plan", "plan new", Right::Look),
-            (Method::POST, "jobs", "job new", Right::Delegated),
+            (Method::POST, "jobs", "job new", Right::ByRequest),
             (Method::POST, "jobs/{job}/cancel", "job cancel", Right::Delegated),
             (Method::POST, "uploads/{package}/frames", "package add", Right::Delegated),
             (Method::DELETE, "packages", "package remove", Right::Delegated),
@@ -124,6 +186,7 @@ mod tests {
             (Method::DELETE, "tokens/{id}", "token revoke", Right::ServerOnly),
             (Method::POST, "cabinets", "cabinet new", Right::ServerOnly),
             (Method::POST, "cabinets/{name}/trust", "cabinet trust", Right::ServerOnly),
+            (Method::POST, "relays/{name}/keep", "relay keep", Right::Delegated),
             (Method::POST, "relays/{name}/grant", "relay grant", Right::ServerOnly),
             (Method::POST, "hosts/{name}/retire", "host retire", Right::ServerOnly),
             (Method::POST, "something/new", "something new", Right::ServerOnly),

@@ -11,7 +11,7 @@
 //! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
 //! | `moving` | hosts are moved |
-//! | `plan`, `plan_text` | what a job would do |
+//! | `plan`, `plan_time`, `plan_text`, `plan_kept` | what a job would do; kept, and beside it what became of it |
 
 mod again;
 pub(crate) mod around;
@@ -24,6 +24,7 @@ pub(crate) mod destinations;
 mod error;
 pub(crate) mod explain;
 pub(crate) mod format;
+mod grants;
 mod group_views;
 pub(crate) mod groups;
 mod history;
@@ -38,9 +39,12 @@ mod make;
 mod may;
 mod members;
 mod moving;
+mod own_copies;
 mod packages;
 mod plan;
+mod plan_kept;
 mod plan_text;
+mod plan_time;
 mod relays;
 mod request;
 pub(crate) mod sentence;
@@ -131,6 +135,8 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/explain", get(explain::explain))
         .route("/admin/v1/relays", get(relays::list))
         .route("/admin/v1/relays/{name}", get(relays::show))
+        .route("/admin/v1/relays/{name}/grant", post(grants::grant))
+        .route("/admin/v1/relays/{name}/revoke", post(grants::revoke))
         .route("/admin/v1/relays/{name}/suspend", post(control::suspend))
         .route("/admin/v1/relays/{name}/resume", post(control::resume))
         .route("/admin/v1/relays/{name}/limit", post(control::limit))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::PackageQuery;
+use packhorse_domain::ingest::Position;
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{PackageDetail, PackageView, RelayCopy};
 use rusqlite::Connection;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use super::format::rfc3339;
 use super::request::Ask;
-use super::{Admin, AdminError, known};
+use super::{Admin, AdminError, known, may};
 use crate::db::packages::{self, PackageRecord, Unregister};
 use crate::db::{Command, DbError, views};
 use crate::system::now;
@@ -113,6 +114,8 @@ pub async fn show(
 /// Removes a registration that nothing needs.
 struct Remove {
     query: PackageQuery,
+    /// At a relay: its copy goes, too.
+    at_relay: bool,
     now: Time,
 }
 
@@ -127,7 +130,11 @@ impl Command for Remove {
             let hint = format!("packhorse job cancel {job} ends it: what is installed stays");
             return Err(DbError::refused("in_use", message, Some(&hint)));
         }
-        Unregister(self.query).apply(tx)
+        let (record, last) = Unregister(self.query).apply(tx)?;
+        if last && self.at_relay {
+            crate::db::known::let_go(tx, &record.id)?;
+        }
+        Ok((record, last))
     }
 }
 
@@ -138,8 +145,17 @@ pub async fn remove(
 ) -> Result<Json<PackageView>, AdminError> {
     let system = &admin.system;
     let _whole = admin.content.lock().await;
-    let (record, last) = system.db.write(Remove { query: one.query()?, now: now() }).await?;
-    if last {
+    let (query, at_relay) = (one.query()?, system.position == Position::Relay);
+    if at_relay {
+        let delegation = may::delegation(system, "package remove")?;
+        if !delegation.cabinets.iter().any(|own| own.name == query.cabinet) {
+            return Err(may::not_own_cabinet(&system.config.name, "package remove", &query.cabinet));
+        }
+    }
+    let (record, last) = system.db.write(Remove { query, at_relay, now: now() }).await?;
+    if at_relay {
+        system.copies_news.notify_one();
+    } else if last {
         let (store, id) = (system.store.clone(), record.id);
         let removed = tokio::task::spawn_blocking(move || store.remove(&id)).await?;
         if let Err(error) = removed {

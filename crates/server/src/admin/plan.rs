@@ -6,20 +6,22 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Intent, Job, JobPackage, Proof, Round};
+use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
 use packhorse_domain::planner::{self, Due};
+use packhorse_domain::time::Time;
+use packhorse_domain::version::not_above;
 use packhorse_wire::admin::{NewJob, PlanLineView, PlanOut, PlanView};
 use rusqlite::Connection;
 
 use super::around::Around;
-use super::plan_text;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations, known};
+use super::{Admin, AdminError, destinations, known, may, plan_text, plan_time};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
+use crate::db::rates::{self, Rates, Way};
 use crate::db::standings::{Needs, Standings};
-use crate::db::views::{self, CopyRecord, JobPackageRecord, Scene};
+use crate::db::views::{self, CopyRecord, Scene};
 use crate::system::{System, now};
 
 /// A wish with what it would meet.
@@ -30,8 +32,14 @@ pub struct Drafted {
     pub resolved: Resolved,
     /// Hosts named, whether they get an order or not.
     pub named: Vec<HostRow>,
-    /// Of these, the ones that have everything already.
+    /// Of these, the ones that have everything already (of a transfer: relays that keep it).
     pub having: HashSet<HostRow>,
+    /// Of these, the ones that have a newer version, which this job does not lower.
+    pub newer: HashSet<HostRow>,
+    /// Rates that were measured.
+    pub rates: Rates,
+    /// Transfers of the same packages that begin later than this.
+    pub later: Vec<(String, Time)>,
     /// Copies at relays.
     pub copies: Vec<CopyRecord>,
     /// Free bytes at relays, as they last said.
@@ -47,7 +55,7 @@ pub struct RelayPlan {
     /// Bytes it takes in.
     pub bytes: u64,
     /// Until when it keeps everything already; `None` if something is to come.
-    pub kept_until: Option<packhorse_domain::time::Time>,
+    pub kept_until: Option<Time>,
     /// Hosts of the plan that call it.
     pub hosts: u64,
 }
@@ -58,9 +66,18 @@ pub async fn plan(
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
     let wish = Wish::read(&new, now())?;
+    may::refuse_transfer(&admin.system, &new)?;
     known::refresh(&admin.system).await?;
-    let draft = admin.system.db.read(move |connection| draft(connection, wish)).await?;
-    Ok(Json(view(&admin.system, draft)))
+    Ok(Json(of(&admin.system, wish).await?))
+}
+
+/// What a wish would do.
+///
+/// # Errors
+/// It cannot be granted, or the database's.
+pub async fn of(system: &System, wish: Wish) -> Result<PlanView, AdminError> {
+    let draft = system.db.read(move |connection| draft(connection, wish)).await?;
+    Ok(view(system, draft))
 }
 
 fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
@@ -71,11 +88,22 @@ fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
     let ids: HashSet<_> = opened.iter().map(|open| open.host).collect();
     let named: Vec<HostRow> =
         resolved.fleet.hosts().iter().filter(|host| ids.contains(&host.id)).map(|host| host.row).collect();
-    let having = having(connection, &resolved, &named)?;
-    let open = (named.len() - having.len()) as u64;
+    let copies = views::copies(connection)?;
+    let (having, newer) = match wish.job_type {
+        JobType::Transfer => (keeping(&copies, &resolved, &named), HashSet::new()),
+        JobType::Install | JobType::Offer => having(connection, &resolved, &named, wish.allow_downgrade)?,
+    };
+    let open = (named.len() - having.len() - newer.len()) as u64;
+    let packages: Vec<_> = resolved.packages.iter().map(|package| package.id).collect();
     Ok(Drafted {
+        newer,
+        rates: rates::all(connection)?,
+        later: match wish.job_type {
+            JobType::Install => views::later_transfers(connection, &packages, job.0.starts())?,
+            JobType::Transfer | JobType::Offer => Vec::new(),
+        },
         due: planner::copy_due(&job.0, open, wish.now),
-        copies: views::copies(connection)?,
+        copies,
         free_bytes: views::traffic(connection)?.into_iter().map(|(row, t)| (row, t.free_bytes)).collect(),
         named,
         having,
@@ -110,19 +138,35 @@ fn job(wish: &Wish, resolved: &Resolved) -> Result<(Job, Vec<Proof>), DbError> {
     Ok((job, proofs))
 }
 
-/// Hosts of `named` that have all packages, by what they said last.
+/// Hosts of `named` that have all packages, by what they said last; and those that have a newer version of one and lack none.
 fn having(
     connection: &Connection,
     resolved: &Resolved,
     named: &[HostRow],
-) -> Result<HashSet<HostRow>, DbError> {
-    let mut all: HashSet<HostRow> = named.iter().copied().collect();
+    downgrades: bool,
+) -> Result<(HashSet<HostRow>, HashSet<HostRow>), DbError> {
+    let (mut all, mut over): (HashSet<HostRow>, HashSet<HostRow>) =
+        (named.iter().copied().collect(), named.iter().copied().collect());
     for package in &resolved.packages {
-        let record = JobPackageRecord { id: package.id, label: package.label.clone() };
-        let have = views::having(connection, &record)?;
-        all.retain(|host| have.contains(host));
+        let known = views::newest(connection, &package.label.cabinet, &package.label.name)?;
+        let has = |host: &HostRow| known.get(host).is_some_and(|(id, _)| *id == package.id);
+        let above = |host: &HostRow| {
+            let version = known.get(host).map(|(_, version)| version.as_str());
+            version.is_some_and(|version| !not_above(version, &package.label.version))
+        };
+        all.retain(&has);
+        over.retain(|host| has(host) || !downgrades && above(host));
     }
-    Ok(all)
+    over.retain(|host| !all.contains(host));
+    Ok((all, over))
+}
+
+/// Relays of `named` that keep all packages: of a transfer only the date moves there.
+fn keeping(copies: &[CopyRecord], resolved: &Resolved, named: &[HostRow]) -> HashSet<HostRow> {
+    let kept: HashSet<_> = copies.iter().map(|copy| (copy.relay, copy.package)).collect();
+    let keeps =
+        |relay: &&HostRow| resolved.packages.iter().all(|package| kept.contains(&(**relay, package.id)));
+    named.iter().filter(keeps).copied().collect()
 }
 
 impl Drafted {
@@ -133,7 +177,7 @@ impl Drafted {
 
     /// Hosts that have something to do.
     pub fn within(&self) -> impl Iterator<Item = HostRow> + '_ {
-        self.named.iter().copied().filter(|row| !self.having.contains(row))
+        self.named.iter().copied().filter(|row| !self.having.contains(row) && !self.newer.contains(row))
     }
 
     /// Hosts of the plan that call the managing server itself.
@@ -152,7 +196,9 @@ impl Drafted {
             for depth in 1..=route.len() {
                 let path = route[..depth].iter().map(|relay| relay.name.as_str()).collect();
                 let (_, calling) = hosts.entry(path).or_insert((route[depth - 1].row, 0));
-                *calling += u64::from(depth == route.len());
+                // A transfer stops at the relay.
+                let goes_on = self.wish.job_type != JobType::Transfer;
+                *calling += u64::from(goes_on && depth == route.len());
             }
         }
         hosts.into_values().map(|(row, hosts)| self.relay(row, hosts)).collect()
@@ -174,10 +220,7 @@ fn view(system: &System, mut draft: Drafted) -> PlanView {
     let scene = Scene { fleet: draft.resolved.fleet.clone(), copies, controls: HashMap::new() };
     let around = Around::new(system, &scene, draft.wish.now);
     let relays = draft.relays();
-    let out = match draft.having.len() as u64 {
-        0 => Vec::new(),
-        hosts => vec![PlanOut { hosts, why: "have it already".to_owned() }],
-    };
+    let out = out(&draft);
     let words = std::mem::take(&mut draft.resolved.destinations.words);
     let mut view = PlanView {
         to: destinations::shown(words),
@@ -186,18 +229,37 @@ fn view(system: &System, mut draft: Drafted) -> PlanView {
         within: draft.within().count() as u64,
         out,
         lines: lines(&around, &draft, &relays),
+        ends: None,
         text: String::new(),
     };
-    view.text = plan_text::text(&around, &draft, &relays, &view);
+    let end = plan_time::end(&around, &draft, &relays);
+    view.ends = end.at().map(super::format::rfc3339);
+    view.text = plan_text::text(&around, &draft, &relays, &view, &end);
     view
 }
 
+fn out(draft: &Drafted) -> Vec<PlanOut> {
+    let why = match draft.wish.job_type {
+        JobType::Transfer => "keep it already: only the date moves",
+        JobType::Install | JobType::Offer => "have it already",
+    };
+    let parts = [(draft.having.len(), why), (draft.newer.len(), "have a newer version (--allow-downgrade)")];
+    let some = parts.into_iter().filter(|(hosts, _)| *hosts > 0);
+    some.map(|(hosts, why)| PlanOut { hosts: hosts as u64, why: why.to_owned() }).collect()
+}
+
+/// Nothing of an offer travels before somebody chooses.
+pub fn on_choice(draft: &Drafted) -> bool {
+    draft.wish.job_type == JobType::Offer
+}
+
 fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<PlanLineView> {
+    let each = if on_choice(draft) { "each that chooses" } else { "each at most" };
     let to_hosts = |from: &str, hosts: u64| PlanLineView {
         from: from.to_owned(),
         to: super::format::count(hosts, "host"),
         bytes: draft.total_bytes(),
-        note: "each at most".to_owned(),
+        note: each.to_owned(),
     };
     let mut lines = Vec::new();
     for plan in relays {
@@ -205,7 +267,7 @@ fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<Plan
         lines.push(PlanLineView {
             from: around.higher(relay).to_owned(),
             to: relay.name.clone(),
-            bytes: plan.bytes,
+            bytes: if on_choice(draft) { 0 } else { plan.bytes },
             note: note(around, draft, plan),
         });
         if plan.hosts > 0 {
@@ -221,11 +283,17 @@ fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<Plan
 /// What is to be known of a line to a relay beside its bytes. A relay takes only the pieces that no package in its store
 /// has: with other packages there, the size is a limit, not the truth.
 fn note(around: &Around<'_>, draft: &Drafted, plan: &RelayPlan) -> String {
-    match plan.kept_until {
-        Some(until) => format!("kept until {}", super::format::day(until, around.now)),
-        None if plan.bytes > 0 && draft.copies.iter().any(|copy| copy.relay == plan.row) => {
-            "at most".to_owned()
-        }
-        None => String::new(),
+    if let Some(until) = plan.kept_until {
+        return format!("kept until {}", super::format::day(until, around.now));
     }
+    if on_choice(draft) {
+        return format!("{} with the first choice behind it", super::format::size(plan.bytes));
+    }
+    let others = draft.copies.iter().any(|copy| copy.relay == plan.row);
+    let at_most = (plan.bytes > 0 && others).then(|| "at most".to_owned());
+    let takes = draft.rates.get(&(plan.row, Way::In)).filter(|_| plan.bytes > 0);
+    let takes = takes.map(|rate| {
+        format!("{}: {}", plan_time::bits(*rate), plan_time::span(plan_time::secs(plan.bytes, *rate)))
+    });
+    at_most.into_iter().chain(takes).collect::<Vec<_>>().join(", ")
 }

@@ -1,25 +1,40 @@
 //! A plan as the command line prints it.
 
-use packhorse_domain::job::VALID_DAYS;
+use jiff::tz::TimeZone;
+use packhorse_domain::job::{JobType, VALID_DAYS};
+use packhorse_domain::lease::Keep;
+use packhorse_domain::time::Time;
 use packhorse_wire::admin::PlanView;
 
 use super::around::Around;
-use super::format::{clock, count, size};
+use super::format::{clock, count, day, size};
 use super::plan::{Drafted, RelayPlan};
+use super::plan_time::{self, End};
+use crate::authority::timestamp;
+use crate::db::rates::Way;
 
 /// Width of the first column of lines.
 const COLUMN: usize = 44;
+/// A line on which something takes longer than this is thin, in seconds.
+const THIN_SECS: u64 = 15 * 60;
 /// Relays named in one row.
 const NAMES_SHOWN: usize = 3;
 
 /// The whole plan.
-pub fn text(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan], view: &PlanView) -> String {
+pub fn text(
+    around: &Around<'_>,
+    draft: &Drafted,
+    relays: &[RelayPlan],
+    view: &PlanView,
+    end: &End,
+) -> String {
     let mut rows = vec![head(draft, view)];
     rows.extend(out(view));
     rows.push(when(around, draft));
+    rows.extend(keep(around, draft));
     rows.extend(lines(view));
     rows.push(room(around, draft, relays));
-    rows.push("  end   unknown: nothing was measured yet".to_owned());
+    rows.push(ends(around, draft, end));
     rows.extend(hints(around, draft, relays, view).into_iter().map(|hint| format!("  hint  {hint}")));
     rows.join("\n") + "\n"
 }
@@ -28,8 +43,9 @@ fn head(draft: &Drafted, view: &PlanView) -> String {
     let what =
         format!("{} {} to {}", draft.wish.job_type.as_str(), view.packages.join(" "), view.to.join(" "));
     let outside = view.hosts - view.within;
+    let who = if draft.wish.job_type == JobType::Transfer { "relay" } else { "host" };
     // As wide as the label and the first column of the rows below.
-    format!("{what:<52}  {}: {} in, {outside} out", count(view.hosts, "host"), view.within)
+    format!("{what:<52}  {}: {} in, {outside} out", count(view.hosts, who), view.within)
 }
 
 fn out(view: &PlanView) -> Option<String> {
@@ -38,10 +54,20 @@ fn out(view: &PlanView) -> Option<String> {
 }
 
 fn when(around: &Around<'_>, draft: &Drafted) -> String {
-    let wish = &draft.wish;
+    let (wish, terms) = (&draft.wish, &draft.wish.terms);
+    let offer = wish.job_type == JobType::Offer;
     let starts = match wish.at {
-        Some(at) => format!("{} server time; no window: any time", clock(at, around.now)),
-        None => "now; no window: any time".to_owned(),
+        // Written as if in UTC: the same digits on every clock.
+        Some(at) if terms.host_time => format!("{} by each host's own clock", civil(at)),
+        Some(at) => format!("{} server time", clock(at, around.now)),
+        None => "now".to_owned(),
+    };
+    let starts = match (offer, terms.required_from) {
+        (true, None) => format!("shown from {starts}; installed when its user chooses"),
+        (true, Some(from)) => {
+            format!("shown from {starts}; required from {}", clock(from, around.now))
+        }
+        (false, _) => format!("{starts}; no window: any time"),
     };
     let closes = if wish.until == wish.now.plus_days(VALID_DAYS) {
         format!("closes after {VALID_DAYS} days")
@@ -49,7 +75,48 @@ fn when(around: &Around<'_>, draft: &Drafted) -> String {
         format!("closes {}", clock(wish.until, around.now))
     };
     let joiners = if draft.resolved.destinations.grows() { "; late joiners are taken in" } else { "" };
-    format!("  when  {starts:<COLUMN$}  {closes}{joiners}")
+    let postpone = match terms.postpone {
+        0 => String::new(),
+        1 => "; its user may put it off once".to_owned(),
+        times => format!("; its user may put it off {times} times"),
+    };
+    format!("  when  {starts:<COLUMN$}  {closes}{joiners}{postpone}")
+}
+
+/// A time of hosts: what their clocks show.
+fn civil(at: Time) -> String {
+    timestamp(at).to_zoned(TimeZone::UTC).strftime("%-d %b %H:%M").to_string()
+}
+
+/// How long relays keep what comes, where the job says so, or is about nothing else.
+fn keep(around: &Around<'_>, draft: &Drafted) -> Option<String> {
+    let package = || draft.resolved.packages.iter().map(|package| package.keep_until).min();
+    match (draft.wish.terms.keep, draft.wish.job_type) {
+        (Some(Keep::Until(until)), _) => Some(format!("  keep  at relays until {}", day(until, around.now))),
+        (Some(Keep::Days(days)), _) => {
+            Some(format!("  keep  at relays {} from arrival", count(u64::from(days), "day")))
+        }
+        (None, JobType::Transfer) => {
+            let until = day(package()?, around.now);
+            Some(format!("  keep  at relays until {until}, as the package says; --keep moves it"))
+        }
+        (None, _) => None,
+    }
+}
+
+fn ends(around: &Around<'_>, draft: &Drafted, end: &End) -> String {
+    match end {
+        End::Expected(at, last) => {
+            let what = if draft.wish.job_type == JobType::Transfer { "there" } else { "delivered" };
+            format!("  end   {what} by {} ({last} last), by measured rates", clock(*at, around.now))
+        }
+        End::Unmeasured(lines) => {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            format!("  end   unknown, nothing measured yet: {}", few(&lines))
+        }
+        End::Nothing => "  end   at once: nothing has to be carried".to_owned(),
+        End::OnChoice => "  end   when its users have chosen".to_owned(),
+    }
 }
 
 /// One row for each relay: what comes to it, and what goes out of it.
@@ -58,7 +125,7 @@ fn lines(view: &PlanView) -> Vec<String> {
     for line in &view.lines {
         let note = match (line.note.as_str(), line.bytes) {
             ("", _) => String::new(),
-            ("each at most", _) => " each at most".to_owned(),
+            (each, _) if each.starts_with("each ") => format!(" {each}"),
             (note, _) => format!(" ({note})"),
         };
         let cell = format!("{} → {}  {}{note}", line.from, line.to, size(line.bytes));
@@ -111,6 +178,38 @@ fn few(names: &[&str]) -> String {
     format!("{}{more}", names.iter().take(NAMES_SHOWN).copied().collect::<Vec<_>>().join(", "))
 }
 
+fn advice(draft: &Drafted, relays: &[RelayPlan], view: &PlanView, now: Time) -> Vec<String> {
+    let mut hints = Vec::new();
+    let everybody = view.to.iter().any(|word| word.starts_with("all"));
+    match draft.wish.job_type {
+        JobType::Install => {
+            if everybody && view.within > 1 {
+                let all = view.hosts;
+                hints.push(format!("not needed on all {all}? `packhorse offer` sends only what is chosen"));
+            }
+            for (job, starts) in &draft.later {
+                let starts = clock(*starts, now);
+                hints.push(format!("due before its transfer: job {job} begins {starts}; these bytes go now"));
+            }
+            let thin = |plan: &&RelayPlan| {
+                let rate = draft.rates.get(&(plan.row, Way::In));
+                rate.is_some_and(|rate| plan_time::secs(plan.bytes, *rate) > THIN_SECS)
+            };
+            if draft.wish.at.is_none() && relays.iter().any(|plan| thin(&plan)) {
+                hints.push("a thin line: --stage-at brings it to the relays before".to_owned());
+            }
+        }
+        JobType::Transfer => {
+            hints.push("it stops at the relays: packhorse install or offer spreads it from there".to_owned());
+        }
+        JobType::Offer if draft.wish.terms.required_from.is_none() => {
+            hints.push("must everyone have it? packhorse install, or --required-from".to_owned());
+        }
+        JobType::Offer => {}
+    }
+    hints
+}
+
 fn hints(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan], view: &PlanView) -> Vec<String> {
     let mut hints = Vec::new();
     if view.within == 0 {
@@ -125,10 +224,15 @@ fn hints(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan], view: &Plan
     if !off.is_empty() {
         hints.push(format!("off now: {}; what is behind begins when they are back", few(&off)));
     }
+    if draft.wish.job_type == JobType::Transfer {
+        hints.extend(advice(draft, relays, view, around.now));
+        return hints;
+    }
     let away = draft.within().filter_map(|row| around.host(row));
     let away = away.filter(|host| !around.present(host).online).count() as u64;
     if away > 0 {
         hints.push(format!("{} of {} off now: they begin when they are back", away, view.within));
     }
+    hints.extend(advice(draft, relays, view, around.now));
     hints
 }

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::around::Around;
 use super::format::rfc3339;
-use super::{Admin, AdminError, control};
+use super::{Admin, AdminError, control, grants};
 use crate::db::DbError;
 use crate::db::control::{self as db_control, SetAt};
 use crate::db::hosts::{self, HostRecord};
@@ -115,7 +115,13 @@ pub async fn show(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<Json<RelayView>, AdminError> {
-    let found = admin.system.db.read(move |connection| load(connection, &name)).await?;
+    let own = admin.system.id;
+    let read = admin.system.db.read(move |connection| {
+        let found = load(connection, &name)?;
+        let granted = grants::shown(connection, &found.relay, &own)?;
+        Ok((found, granted))
+    });
+    let (found, granted) = read.await?;
     let traffic = found.traffic.unwrap_or_default();
     let mut packages: Vec<RelayPackage> = found
         .copies
@@ -135,6 +141,7 @@ pub async fn show(
         sent_bytes: traffic.sent_bytes,
         used_bytes: traffic.used_bytes,
         free_bytes: traffic.free_bytes,
+        granted,
         control: control::view(found.set.as_ref()),
     }))
 }

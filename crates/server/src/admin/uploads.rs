@@ -16,13 +16,14 @@ use packhorse_content::store::{Intake, Store, StoreError};
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::PackageId;
 use packhorse_wire::admin::{Registered, Upload, UploadProgress};
-use packhorse_wire::trust::Trust;
 use serde::Deserialize;
 
 use super::request::{Ask, Whole};
-use super::verified::Verified;
+use super::verified::{Keyring, Verified};
 use super::{Admin, AdminError};
+use crate::db::known::RegisterOwn;
 use crate::db::packages::{self, Register};
+use crate::system::now;
 
 /// An upload that nobody goes on with is let go of after this long; what has come of it stays in staging.
 const IDLE: Duration = Duration::from_secs(600);
@@ -76,15 +77,15 @@ pub async fn begin(
     Whole(envelope): Whole,
 ) -> Result<Json<Upload>, AdminError> {
     let system = &admin.system;
-    let (trust, cabinet, bytes) = (system.trust(), to.cabinet.clone(), envelope.clone());
-    let verified = tokio::task::spawn_blocking(move || Verified::of(&trust, &cabinet, &bytes)).await??;
+    let (keyring, cabinet, bytes) = (Keyring::of(system), to.cabinet.clone(), envelope.clone());
+    let verified = tokio::task::spawn_blocking(move || Verified::of(&keyring, &cabinet, &bytes)).await??;
     let id = verified.manifest.id();
     if let Some(known) = known(&admin, &to.cabinet, &id).await? {
         return Ok(Json(Upload { package: id.to_string(), missing: Vec::new(), known: Some(known) }));
     }
-    let (store, trust) = (system.store.clone(), system.trust());
+    let (store, keyring) = (system.store.clone(), Keyring::of(system));
     let begun = tokio::task::spawn_blocking(move || {
-        stored_counts(&store, &id, &trust, &to.cabinet)?;
+        stored_counts(&store, &id, &keyring, &to.cabinet)?;
         Ok::<_, AdminError>(store.begin(&envelope, &verified.manifest)?)
     });
     let intake = begun.await??;
@@ -95,9 +96,9 @@ pub async fn begin(
 
 /// Content that is here already came with a signature of its own: this cabinet has to trust it too, since the bytes that were
 /// received first are what is passed on.
-fn stored_counts(store: &Store, id: &PackageId, trust: &Trust, cabinet: &str) -> Result<(), AdminError> {
+fn stored_counts(store: &Store, id: &PackageId, keyring: &Keyring, cabinet: &str) -> Result<(), AdminError> {
     if store.has(id)? {
-        Verified::of(trust, cabinet, &store.manifest_envelope(id)?)?;
+        Verified::of(keyring, cabinet, &store.manifest_envelope(id)?)?;
     }
     Ok(())
 }
@@ -207,10 +208,10 @@ pub async fn finish(
     let intake = intake(&admin, id).await?;
     let system = &admin.system;
     let _whole = admin.content.lock().await;
-    let (store, trust, cabinet) = (system.store.clone(), system.trust(), to.cabinet.clone());
+    let (store, keyring, cabinet) = (system.store.clone(), Keyring::of(system), to.cabinet.clone());
     let finishing = tokio::task::spawn_blocking(move || {
         // The cabinet may be another than the one the upload was begun for, and keys may have gone meanwhile.
-        let verified = Verified::of(&trust, &cabinet, &store.manifest_envelope(&id)?)?;
+        let verified = Verified::of(&keyring, &cabinet, &store.manifest_envelope(&id)?)?;
         match intake.finish() {
             Ok(()) => Ok(verified),
             Err(error @ StoreError::Incomplete { .. }) => {
@@ -227,7 +228,16 @@ pub async fn finish(
         return Err(AdminError::new(StatusCode::CONFLICT, "past", message)
             .hint("no relay would keep it: build it anew with a later `keep`"));
     }
-    let registration = system.db.write(Register(record)).await?;
+    let registration = match system.relay_id() {
+        None => system.db.write(Register(record)).await?,
+        Some(own) => {
+            let (size_bytes, traffic) = (verified.manifest.unique_bytes(), system.traffic());
+            let command = RegisterOwn { own, record, size_bytes, traffic, now: now() };
+            let registration = system.db.write(command).await?;
+            system.outbox_news.notify_one();
+            registration
+        }
+    };
     admin.uploads.end(&id);
     tracing::info!(package = %registration.label, already = registration.already, "registered");
     Ok(Json(Registered {

@@ -6,14 +6,64 @@ use axum::http::StatusCode;
 use packhorse_content::limits::ENVELOPE_BYTES;
 use packhorse_content::manifest::{Manifest, PAYLOAD_TYPE};
 use packhorse_domain::ids::PackageLabel;
-use packhorse_wire::envelope::{Envelope, EnvelopeError, KeyId};
-use packhorse_wire::trust::Trust;
+use packhorse_domain::ingest::Position;
+use packhorse_wire::envelope::{Envelope, EnvelopeError, KeyId, PublicKey};
+use packhorse_wire::trust::{Delegations, Distrust, Trust};
 
-use super::AdminError;
 use super::cabinets::unknown_cabinet;
 use super::keep::keep_until;
+use super::{AdminError, may};
 use crate::db::packages::{PackageRecord, order_word};
-use crate::system::now;
+use crate::system::{System, now};
+
+/// Whose packages are taken here: at the managing server its trust document says it, at a relay its delegation.
+#[derive(Clone)]
+pub struct Keyring {
+    trust: Arc<Trust>,
+    /// At a relay.
+    delegated: Option<(String, Arc<Delegations>)>,
+}
+
+/// The keys that count for a cabinet, and how many of them have to have signed.
+type Keys = Result<(Vec<PublicKey>, usize), Distrust>;
+
+impl Keyring {
+    /// Of a system.
+    pub fn of(system: &System) -> Keyring {
+        let relay = || (system.config.name.clone(), system.delegations());
+        Keyring { trust: system.trust(), delegated: (system.position == Position::Relay).then(relay) }
+    }
+
+    /// A refusal of a cabinet that is not there, or is not this relay's own.
+    fn packagers(&self, cabinet: &str) -> Result<Keys, AdminError> {
+        let known = self.trust.doc().cabinets.contains_key(cabinet);
+        match &self.delegated {
+            None if known => Ok(self.trust.packagers(cabinet)),
+            None => Err(unknown_cabinet(cabinet).into()),
+            Some((relay, delegations)) => {
+                let own = delegations.of(relay).filter(|doc| !doc.revoked);
+                let own = own.is_some_and(|doc| doc.cabinets.iter().any(|own| own.name == cabinet));
+                if known || !own {
+                    return Err(may::not_own_cabinet(relay, "package add", cabinet));
+                }
+                Ok(self.trust.packagers_in(delegations, relay, cabinet))
+            }
+        }
+    }
+
+    fn hint(&self, cabinet: &str) -> String {
+        match &self.delegated {
+            None => {
+                format!(
+                    "packhorse cabinet trust {cabinet} --key packager.pub, if this packager is to be trusted"
+                )
+            }
+            Some((relay, _)) => format!(
+                "packhorse relay grant {relay} … --cabinet {cabinet} --key packager.pub, at the managing server"
+            ),
+        }
+    }
+}
 
 /// A manifest that the cabinet's packagers signed.
 pub struct Verified {
@@ -28,17 +78,13 @@ impl Verified {
     ///
     /// # Errors
     /// Why the signature does not count, or the manifest is none.
-    pub fn of(trust: &Trust, cabinet: &str, bytes: &[u8]) -> Result<Verified, AdminError> {
-        if !trust.doc().cabinets.contains_key(cabinet) {
-            return Err(unknown_cabinet(cabinet).into());
-        }
-        let hint = format!(
-            "packhorse cabinet trust {cabinet} --key packager.pub, if this packager is to be trusted"
-        );
+    pub fn of(keyring: &Keyring, cabinet: &str, bytes: &[u8]) -> Result<Verified, AdminError> {
+        let hint = keyring.hint(cabinet);
         let refuse = |message: String| {
             AdminError::new(StatusCode::FORBIDDEN, "not_trusted", message).hint(hint.clone())
         };
-        let (keys, threshold) = trust.packagers(cabinet).map_err(|error| refuse(error.to_string()))?;
+        let found = keyring.packagers(cabinet)?;
+        let (keys, threshold) = found.map_err(|error| refuse(error.to_string()))?;
         let envelope = Envelope::decode(bytes, ENVELOPE_BYTES)
             .map_err(|error| AdminError::bad_request(format!("the manifest: {error}")))?;
         let find = |id: &KeyId| keys.iter().find(|key| key.id() == *id).copied();

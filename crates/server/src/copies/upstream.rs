@@ -48,7 +48,8 @@ pub(super) async fn manifest(system: &System, link: &Link, wanted: &Wanted) -> R
 pub(super) fn verified(system: &System, wanted: &Wanted, bytes: &[u8]) -> Result<Arc<Manifest>, CopyError> {
     let envelope = Envelope::decode(bytes, MANIFEST_BYTES)?;
     let trust = system.trust();
-    let (keys, threshold) = trust.packagers(&wanted.cabinet)?;
+    let delegations = system.delegations();
+    let (keys, threshold) = trust.packagers_in(&delegations, &wanted.issuer, &wanted.cabinet)?;
     let find = |id: &packhorse_wire::envelope::KeyId| keys.iter().find(|key| key.id() == *id).copied();
     let payload = envelope.verify(packhorse_content::manifest::PAYLOAD_TYPE, find, threshold)?;
     let manifest = Manifest::parse(payload).map_err(|error| CopyError::Manifest(error.to_string()))?;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use packhorse_domain::ids::HostId;
 use packhorse_domain::job::HostRole;
 use packhorse_domain::time::Time;
+use packhorse_wire::bytes::Fixed;
 use packhorse_wire::pki::{CertIdentity, CertInfo, Role};
 use rusqlite::{Connection, params};
 
 use super::hosts::{self, HostRow};
-use super::{Command, DbError};
+use super::{Command, DbError, delegations};
 use crate::authority::Authority;
 
 /// A relay asks for its administrator's certificate, and says its job key.
@@ -53,11 +54,24 @@ impl Command for GiveAccess {
         }
         let sql = "UPDATE hosts SET job_key = ?2 WHERE row = ?1 AND job_key IS NOT ?2";
         tx.prepare_cached(sql)?.execute(params![host.row, self.job_key])?;
-        Ok(Given { chain_pem: self.certify(&host)?, lowers: Vec::new() })
+        Ok(Given { chain_pem: self.certify(&host)?, lowers: self.follow_key(tx, &host)? })
     }
 }
 
 impl GiveAccess {
+    /// A relay that was replaced by a machine that an administrator let in goes on with what was delegated to it, under its
+    /// new key; jobs signed by the key before count no more.
+    fn follow_key(&self, tx: &Connection, host: &hosts::HostRecord) -> Result<Vec<HostRow>, DbError> {
+        let Some(envelope) = delegations::of(tx, &host.id)? else { return Ok(Vec::new()) };
+        let mut doc = delegations::read(&envelope)?;
+        if doc.key.0 == self.job_key || doc.revoked || doc.expires <= self.now.0 {
+            return Ok(Vec::new());
+        }
+        doc.key = Fixed(self.job_key);
+        doc.revision = delegations::next_revision(doc.revision, self.now);
+        delegations::set(tx, &self.authority, &doc, self.now)
+    }
+
     /// The certificate names the relay: it is good there and nowhere else, and not after the relay was replaced.
     fn certify(&self, host: &hosts::HostRecord) -> Result<Option<String>, DbError> {
         let Some(csr_pem) = &self.csr_pem else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! What is set at relays below: one signed document each, in revisions. The managing server makes them; every relay on the way
 //! keeps those of the relays below it, for feeds that are made anew, and its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use packhorse_domain::ids::HostId;
@@ -182,18 +182,6 @@ pub fn applied(tx: &Connection, reports: &[(HostId, String, u64)]) -> Result<(),
         let sql = "INSERT INTO applied (origin, what, revision) VALUES (?1, ?2, ?3)
                    ON CONFLICT (origin, what) DO UPDATE SET revision = MAX(revision, excluded.revision)";
         tx.prepare_cached(sql)?.execute(params![origin.0, what, *revision as i64])?;
-    }
-    Ok(())
-}
-
-/// Writes down the keys with which relays would sign jobs of their own. They count for nothing without a delegation.
-///
-/// # Errors
-/// The database's.
-pub fn job_keys(tx: &Connection, keys: &BTreeMap<HostId, [u8; 32]>) -> Result<(), DbError> {
-    for (relay, key) in keys {
-        tx.prepare_cached("UPDATE hosts SET job_key = ?2 WHERE id = ?1 AND role = 'relay'")?
-            .execute(params![relay.0, key])?;
     }
     Ok(())
 }

@@ -89,6 +89,15 @@ pub fn own_traffic(connection: &Connection) -> Result<Traffic, DbError> {
     Ok(found.unwrap_or_default())
 }
 
+/// Whether this relay keeps a package.
+///
+/// # Errors
+/// The database's.
+pub fn has(connection: &Connection, package: &PackageId) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM copies WHERE id = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([package.0], |row| row.get(0))?)
+}
+
 /// A package arrived at this relay, whole and durable.
 pub struct Arrived {
     /// This relay.
@@ -163,6 +172,7 @@ impl Command for Moved {
                 .execute(params![package.0, at.0])?;
         }
         write_traffic(tx, 0, &self.traffic)?;
+        rates::measure(tx, 0, &self.traffic, self.now)?;
         outbox::say(tx, &self.own, Body::Traffic(self.traffic), self.now)
     }
 }
@@ -174,6 +184,8 @@ pub struct Wanted {
     pub package: PackageId,
     /// Its cabinet: whose packagers' keys count.
     pub cabinet: String,
+    /// Who made the job that wants it: a relay's own cabinets count in its own jobs.
+    pub issuer: String,
     /// Shown to the higher system.
     pub capability: Vec<u8>,
     /// When it may be taken in.
@@ -194,7 +206,7 @@ const OWN_TRANSFER: &str = "j.job_type = 'transfer' AND EXISTS (
 /// The database's.
 pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError> {
     let sql = format!(
-        "SELECT p.id, p.cabinet, p.capability, MIN(j.starts), MAX({OWN_TRANSFER}) FROM job_packages p JOIN jobs j ON j.row = p.job
+        "SELECT p.id, p.cabinet, p.capability, MIN(j.starts), MAX({OWN_TRANSFER}), j.issuer FROM job_packages p JOIN jobs j ON j.row = p.job
          WHERE p.capability IS NOT NULL AND j.intent = 'open'
            AND p.id NOT IN (SELECT id FROM copies)
            AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.verdict IS NULL
@@ -211,6 +223,7 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
             capability: row.get(2)?,
             starts: Time(row.get(3)?),
             keep: row.get(4)?,
+            issuer: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -242,7 +255,7 @@ pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wan
         return Ok(None);
     }
     let sql = format!(
-        "SELECT p.id, p.cabinet, p.capability, j.starts, {OWN_TRANSFER} FROM job_packages p JOIN jobs j ON j.row = p.job
+        "SELECT p.id, p.cabinet, p.capability, j.starts, {OWN_TRANSFER}, j.issuer FROM job_packages p JOIN jobs j ON j.row = p.job
          WHERE p.id = ?1 AND p.capability IS NOT NULL
          ORDER BY EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.state IN ({})) DESC,
            j.until DESC LIMIT 1",
@@ -256,6 +269,7 @@ pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wan
             capability: row.get(2)?,
             starts: Time(row.get(3)?),
             keep: row.get(4)?,
+            issuer: row.get(5)?,
         })
     });
     Ok(found.optional()?)

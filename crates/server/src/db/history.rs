@@ -7,7 +7,7 @@ use packhorse_domain::report::{Body, Report};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::from_cbor_limited;
 use packhorse_wire::messages::ReportMsg;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::hosts::HostRow;
 use super::jobs::JobRow;
@@ -135,6 +135,25 @@ pub fn attempts(
         });
     }
     Ok(found)
+}
+
+/// Keeps what a job was planned to do, as JSON.
+///
+/// # Errors
+/// The database's.
+pub fn keep_plan(tx: &Connection, job: JobRow, plan: &str) -> Result<(), DbError> {
+    tx.prepare_cached("INSERT OR REPLACE INTO plans (job, plan) VALUES (?1, ?2)")?
+        .execute(params![job, plan])?;
+    Ok(())
+}
+
+/// What a job was planned to do, as JSON.
+///
+/// # Errors
+/// The database's.
+pub fn plan(connection: &Connection, job: JobRow) -> Result<Option<String>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT plan FROM plans WHERE job = ?1")?;
+    Ok(statement.query_row([job], |row| row.get(0)).optional()?)
 }
 
 /// Folds results that are older than `before` into numbers. What says which version a host has stays: its newest good line of

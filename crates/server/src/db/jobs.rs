@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use packhorse_domain::ids::{HostId, JobKey, PackageId};
+use packhorse_domain::ids::{HostId, JobKey, PackageId, SERVER};
 use packhorse_domain::instruction::{Line, Verdict};
 use packhorse_domain::job::{Gate, Intent, Job, JobType, Proof, gate};
 use packhorse_domain::merkle::Prover;
@@ -14,10 +14,10 @@ use packhorse_wire::messages::{CopyHint, JobOrder, Order, ProofMsg};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use serde_bytes::ByteBuf;
 
-use super::hosts::{Fleet, HostRow};
+use super::hosts::{Fleet, HostRecord, HostRow};
 use super::lines::{self, LineRow};
 use super::standings::{Needs, Standings};
-use super::{DbError, feeds, keeping, late, transfers};
+use super::{DbError, delegations, feeds, keeping, late, transfers};
 use crate::capability::Capabilities;
 
 /// A job's number in this database.
@@ -105,18 +105,8 @@ pub fn take(
     let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
     keeping::job_came(tx, row, &incoming.job, now)?;
-    store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let let_go = lines::let_go(tx, row, &incoming.ended)?;
-    let fleet = Fleet::load(tx)?;
-    let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
-    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
-    let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
-    lines::at_relay(tx, row, now)?;
-    if incoming.job.intent == Intent::Cancelled {
-        lines::judge_job(tx, row, Verdict::Cancelled, now)?;
-    } else {
-        lines::supersede(tx, row, now)?;
-    }
+    let lines = enter(tx, row, incoming, now)?;
     if incoming.job.job_type == JobType::Transfer {
         transfers::settle(tx, now)?;
     }
@@ -127,6 +117,40 @@ pub fn take(
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
+/// Stores a job that a relay below made and told of: it is shown here, and handed to nobody.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn learn(tx: &Connection, incoming: &Incoming, now: Time) -> Result<Taken, DbError> {
+    let known = revision(tx, &incoming.job.key)?;
+    match gate(known.map(|(_, revision)| revision), incoming.job.revision) {
+        Gate::Older => return Ok(Taken::Older),
+        Gate::Known => return Ok(Taken::Known),
+        Gate::Take => {}
+    }
+    let row = store(tx, incoming, now)?;
+    tx.prepare_cached("UPDATE jobs SET learned = 1 WHERE row = ?1")?.execute([row])?;
+    store_packages(tx, row, incoming)?;
+    let lines = enter(tx, row, incoming, now)?;
+    Ok(Taken::Stored { job: row, lines, lowers: Vec::new() })
+}
+
+/// Opens a job's lines here, or ends them.
+fn enter(tx: &Connection, row: JobRow, incoming: &Incoming, now: Time) -> Result<u64, DbError> {
+    store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
+    let fleet = Fleet::load(tx)?;
+    let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
+    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
+    let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
+    lines::at_relay(tx, row, now)?;
+    if incoming.job.intent == Intent::Cancelled {
+        lines::judge_job(tx, row, Verdict::Cancelled, now)?;
+    } else {
+        lines::supersede(tx, row, now)?;
+    }
+    Ok(lines)
+}
+
 fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbError> {
     let job = &incoming.job;
     let sql = "INSERT INTO jobs (issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent,
@@ -135,7 +159,8 @@ fn store(tx: &Connection, incoming: &Incoming, now: Time) -> Result<JobRow, DbEr
                ON CONFLICT (issuer, epoch, number) DO UPDATE SET revision = excluded.revision,
                  envelope = excluded.envelope, starts = excluded.starts, until = excluded.until,
                  intent = excluded.intent, grows = excluded.grows,
-                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed
+                 closed = excluded.closed, asks_facts = excluded.asks_facts, changed = excluded.changed,
+                 stopped = NULL
                RETURNING row";
     Ok(tx.prepare_cached(sql)?.query_row(
         params![
@@ -217,6 +242,30 @@ fn stored_proofs(tx: &Connection, row: JobRow, attempt: u32) -> Result<Vec<Proof
     bytes.map_or(Ok(Vec::new()), |bytes| from_cbor_limited(&bytes, PROOFS_BYTES).map_err(DbError::damaged))
 }
 
+/// The lists of a job's rounds, as far as they are here.
+///
+/// # Errors
+/// The database's.
+pub fn all_proofs(tx: &Connection, row: JobRow) -> Result<Vec<Proof>, DbError> {
+    let mut statement = tx.prepare_cached("SELECT proofs FROM job_rounds WHERE job = ?1 ORDER BY attempt")?;
+    let mut rows = statement.query([row])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
+        let proofs: Vec<ProofMsg> = from_cbor_limited(&bytes, PROOFS_BYTES).map_err(DbError::damaged)?;
+        found.extend(proofs.into_iter().map(Proof::from));
+    }
+    Ok(found)
+}
+
+/// A job's packages with their sizes, in its order.
+///
+/// # Errors
+/// The database's.
+pub fn sizes(tx: &Connection, row: JobRow) -> Result<Vec<(PackageId, u64)>, DbError> {
+    Ok(copies(tx, row)?.into_iter().map(|(package, size, _)| (package, size)).collect())
+}
+
 /// The provers of a job's rounds, with one statement.
 fn provers(tx: &Connection, row: JobRow) -> Result<Provers, DbError> {
     let mut statement = tx.prepare_cached("SELECT attempt, proofs FROM job_rounds WHERE job = ?1")?;
@@ -231,6 +280,16 @@ fn provers(tx: &Connection, row: JobRow) -> Result<Provers, DbError> {
     Ok(provers)
 }
 
+/// The relay below which a job counts, if a relay made it. A job of a relay to which nothing was delegated counts nowhere.
+fn scope(tx: &Connection, job: JobRow) -> Result<Option<HostId>, DbError> {
+    let issuer: String =
+        tx.prepare_cached("SELECT issuer FROM jobs WHERE row = ?1")?.query_row([job], |row| row.get(0))?;
+    if issuer == SERVER {
+        return Ok(None);
+    }
+    Ok(Some(delegations::scope(tx, &issuer)?.unwrap_or(HostId([0; 16]))))
+}
+
 /// Opens lines, or their next attempt, with one statement for all; answers how many changed.
 pub(super) fn open_lines(
     tx: &Connection,
@@ -243,8 +302,10 @@ pub(super) fn open_lines(
     if opened.is_empty() {
         return Ok(0);
     }
+    let scope = scope(tx, job)?;
+    let within = |host: &&HostRecord| scope.is_none_or(|relay| fleet.place(host).is_below(&relay));
     let rows: std::collections::HashMap<HostId, HostRow> =
-        fleet.hosts().iter().map(|host| (host.id, host.row)).collect();
+        fleet.hosts().iter().filter(within).map(|host| (host.id, host.row)).collect();
     let list: Vec<(HostRow, u32, Option<u32>)> = opened
         .iter()
         .filter_map(|open| rows.get(&open.host).map(|row| (*row, open.attempt, open.leaf)))
@@ -319,9 +380,12 @@ fn tell(
     only: Option<&[HostRow]>,
     capabilities: &Capabilities,
 ) -> Result<Vec<HostRow>, DbError> {
-    let (envelope, grows): (Vec<u8>, bool) = tx
-        .prepare_cached("SELECT envelope, grows FROM jobs WHERE row = ?1")?
-        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (envelope, grows, kept_back): (Vec<u8>, bool, bool) = tx
+        .prepare_cached("SELECT envelope, grows, learned OR stopped IS NOT NULL FROM jobs WHERE row = ?1")?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if kept_back {
+        return Ok(Vec::new());
+    }
     if grows {
         for (row, id) in late::relays_to_tell(tx, &envelope, only)? {
             by_lower.entry(row).or_insert_with(|| (id, Vec::new()));
@@ -448,10 +512,12 @@ pub struct JobRecord {
     pub grows: bool,
     /// When its newest revision came here.
     pub changed: Time,
+    /// Why it was stopped from above, if it was.
+    pub stopped: Option<String>,
 }
 
 pub(super) const JOB_COLUMNS: &str = "row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, \
-                           intent, asked, grows AND closed IS NULL, changed";
+                                      intent, asked, grows AND closed IS NULL, changed, stopped";
 
 pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord> {
     Ok(JobRecord {
@@ -471,6 +537,7 @@ pub(super) fn job_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<JobRecord>
         asked: row.get(11)?,
         grows: row.get(12)?,
         changed: Time(row.get(13)?),
+        stopped: row.get(14)?,
     })
 }
 

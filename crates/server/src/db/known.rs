@@ -1,12 +1,13 @@
 //! Packages a relay knows: those it keeps, by the names that jobs called them. Its administrator finds them like registered
 //! ones.
 
-use packhorse_domain::ids::{PackageId, PackageLabel};
+use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
+use packhorse_domain::report::{Body, CopyReport, Traffic};
 use packhorse_domain::time::Time;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
-use super::packages::{self, PackageRecord};
-use super::{Command, DbError};
+use super::packages::{self, PackageRecord, Register, Registration};
+use super::{Command, DbError, lines, outbox};
 
 /// A kept package under a name that is not written down yet.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ pub struct Kept {
 pub fn changed(connection: &Connection) -> Result<(Vec<Kept>, bool), DbError> {
     let sql = "SELECT DISTINCT p.id, p.cabinet, p.name, p.version, p.generation, c.keep_until
                FROM copies c JOIN job_packages p ON p.id = c.id
-               WHERE NOT EXISTS (SELECT 1 FROM packages k WHERE k.cabinet = p.cabinet AND k.id = p.id)";
+               WHERE NOT c.dropping AND NOT EXISTS (SELECT 1 FROM packages k WHERE k.cabinet = p.cabinet AND k.id = p.id)";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let label = PackageLabel {
@@ -55,4 +56,52 @@ impl Command for Know {
         }
         Ok(())
     }
+}
+
+/// A package of a relay's own is kept until it is removed: this long, in days.
+const OWN_DAYS: i64 = 36_500;
+
+/// Registers a package in a cabinet of this relay's own: it is one of its copies, and nobody's but its own.
+pub struct RegisterOwn {
+    /// This relay.
+    pub own: HostId,
+    /// The registration.
+    pub record: PackageRecord,
+    /// What it takes in the store.
+    pub size_bytes: u64,
+    /// The counters.
+    pub traffic: Traffic,
+    /// Now.
+    pub now: Time,
+}
+
+impl Command for RegisterOwn {
+    type Answer = Registration;
+
+    fn apply(self, tx: &Connection) -> Result<Registration, DbError> {
+        let (package, until) = (self.record.id, self.now.plus_days(OWN_DAYS));
+        let registration = Register(self.record).apply(tx)?;
+        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, by_higher, last_used)
+                   VALUES (?1, ?2, ?3, ?4, 0, ?4)
+                   ON CONFLICT (id) DO UPDATE SET keep_until = MAX(keep_until, excluded.keep_until), dropping = 0";
+        tx.prepare_cached(sql)?.execute(params![package.0, until.0, self.size_bytes as i64, self.now.0])?;
+        lines::reached_relay(tx, None, &package, self.now)?;
+        let copy = CopyReport {
+            package,
+            keep_until: Some(until),
+            size_bytes: self.size_bytes,
+            traffic: self.traffic,
+        };
+        outbox::say(tx, &self.own, Body::Copy(copy), self.now)?;
+        Ok(registration)
+    }
+}
+
+/// A package of this relay's own was removed: its copy goes when its last reader is done.
+///
+/// # Errors
+/// The database's.
+pub fn let_go(tx: &Connection, package: &PackageId) -> Result<(), DbError> {
+    tx.prepare_cached("UPDATE copies SET dropping = 1 WHERE id = ?1")?.execute([package.0])?;
+    Ok(())
 }

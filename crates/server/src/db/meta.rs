@@ -1,6 +1,7 @@
 //! Single values.
 
 use packhorse_domain::ids::Incarnation;
+use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Command, DbError};
@@ -109,5 +110,19 @@ impl Command for NextJobNumber {
 
     fn apply(self, tx: &Connection) -> Result<u64, DbError> {
         Ok(next(tx, "job_number")? as u64)
+    }
+}
+
+/// The next epoch of this system's jobs: by the clock, so that none comes twice, whatever became of the database.
+pub struct NewEpoch(pub Time);
+
+impl Command for NewEpoch {
+    type Answer = u64;
+
+    fn apply(self, tx: &Connection) -> Result<u64, DbError> {
+        let known = number(tx, "epoch")?.unwrap_or(0);
+        let next = known.saturating_add(1).max(self.0.0 / 1_000_000);
+        set(tx, "epoch", next)?;
+        Ok(next as u64)
     }
 }

@@ -7,6 +7,8 @@
 pub mod access;
 pub mod control;
 pub mod copies;
+pub mod delegations;
+pub mod endings;
 pub mod feeds;
 pub mod groups;
 pub mod history;
@@ -26,6 +28,7 @@ pub mod page;
 pub mod places;
 pub mod rates;
 pub mod rebuild;
+pub mod relay_jobs;
 pub mod reports;
 mod schema;
 pub mod standings;

@@ -9,7 +9,7 @@ use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Body, Receipt};
 use packhorse_domain::time::Time;
 use packhorse_wire::messages::{BelowHost, Order};
-use packhorse_wire::signed::ControlDoc;
+use packhorse_wire::signed::{ControlDoc, DelegationDoc};
 use packhorse_wire::trust::{Delegations, Trust};
 use rusqlite::Connection;
 use serde_bytes::ByteBuf;
@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
 use super::late::{self, Why};
-use super::{Command, DbError, control, feeds, keeping, meta, moving, outbox, reports};
+use super::{Command, DbError, control, delegations, feeds, keeping, meta, moving, outbox, reports};
 use crate::capability::Capabilities;
 
 /// An order that was judged.
@@ -32,10 +32,10 @@ pub enum Judged {
     Job(Box<Incoming>),
     /// What is set at this relay, or at one below it.
     Control(ControlDoc, Vec<u8>),
+    /// What is delegated to this relay, to one above it, or to one below it.
+    Delegation(DelegationDoc, Vec<u8>),
     /// What is durable at the managing server.
     Receipts(Vec<Receipt>),
-    /// For everybody below.
-    PassOn(Order),
     /// Refused: said upwards.
     Refused {
         /// A word.
@@ -148,9 +148,35 @@ impl TakeOrders {
                 control::Came::PassedOn(lower) => taken.lowers.push(lower),
                 control::Came::Nothing => taken.reports = true,
             },
-            Judged::PassOn(order) => taken.lowers.extend(for_everybody(tx, order)?),
+            Judged::Delegation(doc, envelope) => self.delegation(tx, doc, envelope, taken)?,
             Judged::Refused { code, text } => self.refuse(tx, code, text, taken)?,
             Judged::Host(_) | Judged::Receipts(_) | Judged::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn delegation(
+        &self,
+        tx: &Connection,
+        doc: &DelegationDoc,
+        envelope: &[u8],
+        taken: &mut TakenOrders,
+    ) -> Result<(), DbError> {
+        match delegations::take(tx, doc, envelope, self.now)? {
+            delegations::Came::Taken(lowers) => {
+                // Jobs may have been stopped.
+                taken.jobs |= doc.revoked;
+                taken.lowers.extend(lowers);
+            }
+            delegations::Came::Known => {}
+            delegations::Came::Older => {
+                let text = format!("the delegation of {} came in an older revision", doc.name);
+                self.refuse(tx, "older_delegation", &text, taken)?;
+            }
+        }
+        if doc.relay.0 == self.own.0 {
+            taken.reports = true;
+            delegations::acknowledge(tx, &self.own, doc, self.now)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{Command, DbError, meta};
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 250;
 /// Most bytes of a stored report.
-const REPORT_BYTES: usize = 64 << 10;
+const REPORT_BYTES: usize = 2 << 20;
 /// Most bytes of reports read at once: a request that holds them and soft words is taken by the higher system.
 const BATCH_BYTES: usize = REQUEST_BYTES_MAX / 2;
 

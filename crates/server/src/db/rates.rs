@@ -7,8 +7,8 @@ use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::DbError;
 use super::hosts::HostRow;
+use super::{Command, DbError};
 
 /// Two counts closer together than this, in milliseconds, measure how reports are bundled and not the line.
 const SHORTEST_MILLIS: i64 = 500;
@@ -86,7 +86,23 @@ pub fn one(tx: &Connection, host: HostRow, way: Way, counted: u64, now: Time) ->
     Ok(())
 }
 
-/// What was measured.
+/// The managing server's own counters, as row 0: it reports to nobody.
+pub struct Own {
+    /// All it sent.
+    pub sent_bytes: u64,
+    /// When.
+    pub now: Time,
+}
+
+impl Command for Own {
+    type Answer = ();
+
+    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        one(tx, 0, Way::Out, self.sent_bytes, self.now)
+    }
+}
+
+/// What was measured; 0 is this system itself.
 ///
 /// # Errors
 /// The database's.

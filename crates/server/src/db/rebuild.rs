@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::HostRow;
-use super::{Command, DbError, control, feeds, jobs, meta};
+use super::{Command, DbError, control, delegations, feeds, jobs, meta};
 use crate::capability::Capabilities;
 
 /// Most hosts in one order.
@@ -41,6 +41,10 @@ impl Command for RebuildFeed {
         push(Order::Place(ByteBuf::from(own)))?;
         for hosts in below(tx, self.lower)?.chunks(HOSTS_MAX) {
             push(Order::Below(hosts.to_vec()))?;
+        }
+        // Before the jobs that are judged by them.
+        for order in delegations::for_lower(tx, self.lower)? {
+            push(order)?;
         }
         for order in control::by_way_of(tx, self.lower)? {
             push(order)?;

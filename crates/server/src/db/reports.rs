@@ -19,7 +19,7 @@ use super::jobs::JobRow;
 use super::join::read_own_job;
 use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, control, copies, feeds, moving, outbox, standings};
+use super::{Command, DbError, control, copies, feeds, moving, outbox, relay_jobs, standings};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -81,16 +81,18 @@ impl Command for StoreReports {
         if batch.is_empty() {
             return Ok(answer);
         }
+        // Before their lines are looked for.
+        let learned = relay_jobs::reported(tx, self.lower, &batch, self.now)?;
         let (known, places) = load(tx, self.position, self.lower, &batch)?;
         let ingested = ingest(self.position, known, batch);
         answer.jobs = write_lines(tx, &ingested, &places)?;
+        answer.jobs.extend(learned);
         log_refused(tx, &ingested, (self.lower, &self.lower_name), self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
         let told = told_facts(tx, &ingested, &self.capabilities, self.now)?;
         answer.taken_in = !told.is_empty();
         answer.lowers = told;
         control::applied(tx, &ingested.applied)?;
-        control::job_keys(tx, &ingested.job_keys)?;
         moving::called(tx, &ingested.called)?;
         match (self.position, self.own) {
             (Position::Relay, Some(_)) => {
@@ -263,10 +265,11 @@ fn write_alarms(tx: &Connection, fresh: &[Report]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Counters and facts are left out: only the newest say something, and those are kept.
+/// Counters and facts are left out: only the newest say something, and those are kept. So are relays' jobs, which are stored
+/// as jobs.
 fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbError> {
-    let kept: Vec<&Report> =
-        fresh.iter().filter(|report| !matches!(report.body, Body::Traffic(_) | Body::Facts(_))).collect();
+    let kept = |report: &&Report| !matches!(report.body, Body::Traffic(_) | Body::Facts(_) | Body::Job(_));
+    let kept: Vec<&Report> = fresh.iter().filter(kept).collect();
     for group in kept.chunks(ROWS_MAX) {
         let sql = format!(
             "INSERT INTO history (origin, incarnation, no, at, received, body) VALUES {} ON CONFLICT DO NOTHING",

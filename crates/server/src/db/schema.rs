@@ -238,6 +238,14 @@ CREATE INDEX group_groups_member ON group_groups (member);
 ALTER TABLE jobs ADD COLUMN closed INTEGER;
 ALTER TABLE jobs ADD COLUMN asks_facts INTEGER NOT NULL DEFAULT 0;
 
+-- What is delegated to relays: see db/delegations.rs.
+CREATE TABLE delegations (relay BLOB PRIMARY KEY, name TEXT NOT NULL, revision INTEGER NOT NULL, envelope BLOB NOT NULL)
+  WITHOUT ROWID;
+-- A relay's job that a withdrawn delegation stopped: what is said of it. One that is known by the relay's report: it is shown
+-- here, and handed to nobody.
+ALTER TABLE jobs ADD COLUMN stopped TEXT;
+ALTER TABLE jobs ADD COLUMN learned INTEGER NOT NULL DEFAULT 0;
+
 -- room: dates of copies and room for them: see db/keeping.rs. What a job says of dates, and when it was ordered.
 ALTER TABLE jobs ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN keep_days INTEGER;

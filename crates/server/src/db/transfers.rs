@@ -30,7 +30,7 @@ fn open(tx: &Connection, own: &HostId) -> Result<Vec<OwnLine>, DbError> {
         "SELECT l.job, l.host, l.place, p.id, p.keep_until, j.envelope, {}
          FROM lines l JOIN hosts h ON h.row = l.host JOIN jobs j ON j.row = l.job
          JOIN job_packages p ON p.job = l.job AND p.place = l.place
-         WHERE j.job_type = 'transfer' AND h.id = ?1 AND l.state IN ({}) AND l.verdict IS NULL
+         WHERE j.job_type = 'transfer' AND h.id = ?1 AND l.state IN ({})
          ORDER BY j.ordered, l.job, l.place",
         lines::COLUMNS.split(", ").map(|column| format!("l.{column}")).collect::<Vec<_>>().join(", "),
         lines::open_words()
@@ -75,6 +75,7 @@ pub fn settle(tx: &Connection, now: Time) -> Result<bool, DbError> {
             package_until: own_line.package_until,
             copy: copy.as_ref().map(|kept| kept.date),
             begun: own_line.line.begun,
+            verdict: own_line.line.verdict.map(|(verdict, _)| verdict),
         };
         let outcome = match transfer::step(&job, &facts, now, &day_end) {
             Step::At(_) | Step::Suspended | Step::TakeIn => continue,
@@ -94,6 +95,7 @@ pub fn settle(tx: &Connection, now: Time) -> Result<bool, DbError> {
             }
             Step::Cancelled => Outcome::with(State::Cancelled, "copy", "cancelled before the copy was whole"),
             Step::Missed => Outcome::with(State::Missed, "copy", "nothing had come by then"),
+            Step::Judged(verdict) => Outcome::plain(verdict.end()),
         };
         say(tx, &own, &own_line, &job, LineEvent::Ended(outcome), now)?;
         said = true;
@@ -146,7 +148,7 @@ impl Command for Happened {
         let mut said = false;
         for at in open(tx, &self.own)?.into_iter().filter(|at| at.package == self.package) {
             let Some(job) = read_own_job(&at.envelope) else { continue };
-            if job.starts() > self.now {
+            if job.starts() > self.now || at.line.verdict.is_some() {
                 continue;
             }
             let event = match &self.reason {

@@ -293,23 +293,45 @@ pub fn labels(connection: &Connection) -> Result<HashMap<PackageId, PackageLabel
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The hosts whose newest word on a package's name is that they have this very package.
+/// What hosts have of a package's name, by their newest word: its identity and its version.
 ///
 /// # Errors
 /// The database's.
-pub fn having(connection: &Connection, package: &JobPackageRecord) -> Result<HashSet<HostRow>, DbError> {
+pub fn newest(
+    connection: &Connection,
+    cabinet: &str,
+    name: &str,
+) -> Result<HashMap<HostRow, (PackageId, String)>, DbError> {
     // With MAX(), SQLite takes the other columns from the row that has the maximum.
-    let sql = "SELECT host, id, MAX(since) FROM (
-                 SELECT l.host AS host, p.id AS id, l.since AS since FROM job_packages p
+    let sql = "SELECT host, id, version, MAX(since) FROM (
+                 SELECT l.host AS host, p.id AS id, p.version AS version, l.since AS since FROM job_packages p
                  JOIN lines l ON l.job = p.job AND l.place = p.place
                  WHERE p.cabinet = ?1 AND p.name = ?2 AND l.state IN ('done', 'already_installed'))
                GROUP BY host";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![package.label.cabinet, package.label.name], |row| {
-        Ok((row.get::<_, HostRow>(0)?, PackageId(row.get(1)?)))
-    })?;
-    let newest = rows.collect::<Result<Vec<_>, _>>()?;
-    Ok(newest.into_iter().filter(|(_, id)| *id == package.id).map(|(host, _)| host).collect())
+    let rows = statement
+        .query_map(params![cabinet, name], |row| Ok((row.get(0)?, (PackageId(row.get(1)?), row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Transfers of these packages that begin later than `starts`: as they are addressed, and when.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn later_transfers(
+    connection: &Connection,
+    packages: &[PackageId],
+    starts: Time,
+) -> Result<Vec<(String, Time)>, DbError> {
+    let list: Vec<String> = packages.iter().map(ToString::to_string).collect();
+    let list = serde_json::to_string(&list).map_err(DbError::internal)?;
+    let sql = "SELECT DISTINCT j.issuer || '/' || j.number, j.starts FROM json_each(?1) e
+               JOIN job_packages p ON p.id = unhex(e.value) JOIN jobs j ON j.row = p.job
+               WHERE j.job_type = 'transfer' AND j.intent = 'open' AND j.starts > ?2 AND j.until > ?2
+               ORDER BY j.starts LIMIT 3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![list, starts.0], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Something that was refused.

@@ -38,6 +38,9 @@ async fn give_here(system: &System, request: AccessRequest) -> Result<AccessResp
         now: now(),
     };
     let given = system.db.write(command).await?;
-    system.wake(&given.lowers);
+    if !given.lowers.is_empty() {
+        system.reload_delegations().await?;
+        system.wake(&given.lowers);
+    }
     Ok(AccessResponse { chain_pem: given.chain_pem })
 }

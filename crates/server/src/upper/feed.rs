@@ -17,6 +17,7 @@ use packhorse_wire::trust::Distrust;
 use super::pause;
 use crate::db::jobs::Incoming;
 use crate::db::orders::{Judged, TakeOrders};
+use crate::db::relay_jobs::TellAgain;
 use crate::db::{DbError, hosts};
 use crate::system::{System, now};
 
@@ -91,6 +92,10 @@ async fn meet(system: &System, response: &FeedResponse) -> Result<(), FeedError>
     if before != Some(hop) && before.is_none_or(|old| old.server != server || old.higher != higher) {
         upper.set_hop(hop);
         system.db.write(crate::db::orders::StoreHop(hop)).await?;
+        if before.is_none_or(|old| old.server != server) {
+            let tell = TellAgain { own: system.id, issuer: system.issuer().to_owned(), now: now() };
+            system.db.write(tell).await?;
+        }
         system.presence.all_changed();
         system.outbox_news.notify_one();
     }
@@ -132,8 +137,8 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
         },
         Order::Delegation(envelope) => match system.trust().delegation(&envelope) {
             Ok(doc) => {
-                system.add_delegation(doc);
-                vec![Judged::PassOn(Order::Delegation(envelope))]
+                system.add_delegation(doc.clone());
+                vec![Judged::Delegation(doc, envelope.into_vec())]
             }
             Err(error) => vec![refused("delegation", &error.to_string())],
         },

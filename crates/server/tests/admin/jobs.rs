@@ -243,5 +243,5 @@ async fn statements(hosts: u32) -> (u64, u64) {
 async fn ten_hosts_and_two_thousand_need_the_same_number_of_statements() {
     let (few, many) = (statements(10).await, statements(2000).await);
     assert_eq!(few, many);
-    assert!(few.0 < 60 && few.1 < 60, "{few:?}");
+    assert!(few.0 < 60 && few.1 < 80, "{few:?}");
 }

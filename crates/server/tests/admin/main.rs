@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod control;
+mod delegation;
 mod groups;
 mod history;
 mod jobs;
 mod packages;
 mod page;
+mod plan;
 mod seeing;
 mod support;
 mod trust;

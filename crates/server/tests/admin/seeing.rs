@@ -124,7 +124,7 @@ async fn a_plan_says_what_goes_over_each_line() {
   line  localhost → osaka  0 B (kept until 31 Dec 2099)  osaka → 1 host  640 kB each at most
         osaka → namba  640 kB                         namba → 1 host  640 kB each at most
   room  not told yet by namba
-  end   unknown: nothing was measured yet
+  end   unknown, nothing measured yet: osaka → hosts, osaka → namba, namba → hosts
   hint  off now: namba; what is behind begins when they are back
   hint  2 of 2 off now: they begin when they are back
 "

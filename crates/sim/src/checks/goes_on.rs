@@ -3,6 +3,7 @@
 use packhorse_domain::agent::{Agent, AgentLine, Stage};
 use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::LineKey;
+use packhorse_domain::job::JobType;
 
 use super::{Checked, Rule, require};
 use crate::cx::Seen;
@@ -37,7 +38,12 @@ pub fn hosts_end(server: &HubState, agents: &[View<'_>]) -> Checked {
         let open = view.agent.lines().find(|line| !line.stage.is_end());
         require(Rule::GoesOn, open.is_none(), || format!("not ended at {}: {open:?}", view.host))?;
     }
-    for (key, line) in server.lines.iter().filter(|(_, line)| !line.shown().is_end()) {
+    let is_transfer = |key: &LineKey| {
+        server.jobs.get(&key.job).is_some_and(|row| row.doc.unverified().job_type == JobType::Transfer)
+    };
+    // A transfer's line is the relay system's own: its agent knows nothing of it.
+    let open = server.lines.iter().filter(|(key, line)| !line.shown().is_end() && !is_transfer(key));
+    for (key, line) in open {
         let view = agents.iter().find(|view| view.host == key.host);
         let known = view.is_some_and(|view| {
             let mut lines = view.agent.lines();

@@ -9,6 +9,7 @@ mod never_backwards;
 mod one_copy;
 mod one_start;
 mod results;
+mod room_first;
 mod two_signatures;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::fmt;
 use packhorse_domain::agent::{KnownJob, LineId};
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::job::{Clause, HostRole, Job, Place, Proof};
+use packhorse_domain::lease::Dated;
 use packhorse_domain::report::Report;
 
 use crate::sites::{NodeId, Sites};
@@ -25,6 +27,7 @@ pub use goes_on::{View, goes_on, hosts_end, nobody_is_held};
 pub use has_reason::every_line_has_a_reason;
 pub use one_start::one_start;
 pub use results::{no_result_lost, not_taken_twice};
+pub use room_first::{kept_stay, within_limit};
 
 /// The rules that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +121,8 @@ pub struct Ledger {
     begun: BTreeMap<(Life, LineId, u32), i64>,
     /// Chunks received by a relay in a life of it.
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
+    /// The dates of relays' copies.
+    dated: BTreeMap<(NodeId, Incarnation, PackageId), Dated>,
     /// How often a relay crashed in a life of it.
     crashes: BTreeMap<(NodeId, Incarnation), u64>,
     /// Lives of which the store is no more.
@@ -128,6 +133,16 @@ impl Ledger {
     /// A store is gone for good.
     pub fn died(&mut self, life: Incarnation) {
         self.dead.insert(life);
+    }
+
+    /// A copy has this date; answers the one it had.
+    pub fn dated(&mut self, copy: (NodeId, Incarnation, PackageId), date: Dated) -> Option<Dated> {
+        self.dated.insert(copy, date)
+    }
+
+    /// The date of a copy, as it was last written down.
+    pub fn date_of(&self, copy: (NodeId, Incarnation, PackageId)) -> Option<Dated> {
+        self.dated.get(&copy).copied()
     }
 
     /// A system crashed.

@@ -4,7 +4,7 @@ use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, PackageId};
 use packhorse_domain::instruction::LineKey;
 use packhorse_domain::job::Job;
-use packhorse_domain::lease;
+use packhorse_domain::lease::Dated;
 use packhorse_domain::planner::{Due, copy_due};
 use packhorse_domain::report::{Body, CopyReport, Traffic};
 
@@ -22,7 +22,7 @@ pub const PIECE_CHUNKS: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Serving {
     request: u64,
-    left: RangeSet,
+    pub(super) left: RangeSet,
     in_flight: bool,
 }
 
@@ -35,8 +35,12 @@ impl Hub {
         request: u64,
         chunks: RangeSet,
     ) {
-        if cx.package(&who.1).is_some() {
-            self.serving.insert(who, Serving { request, left: chunks, in_flight: false });
+        if cx.package(&who.1).is_none() {
+            return;
+        }
+        self.serving.insert(who, Serving { request, left: chunks, in_flight: false });
+        if let Some(parent) = self.parent {
+            self.take_in_copies(cx, parent);
         }
     }
 
@@ -56,8 +60,12 @@ impl Hub {
         let lies = self.evil.is_some();
         let state = self.store.now();
         for ((node, package), serving) in self.serving.iter_mut().filter(|(_, serving)| !serving.in_flight) {
-            let here =
+            let mut here =
                 if top { serving.left.clone() } else { state.chunks(package).intersect(&serving.left) };
+            // What passes through is there for a moment.
+            if let Some(passing) = self.passing.get(package) {
+                passing.intersect(&serving.left).ranges().for_each(|range| here.insert(range));
+            }
             let piece: Vec<u32> = here.iter().take(PIECE_CHUNKS).collect();
             if piece.is_empty() {
                 continue;
@@ -67,17 +75,24 @@ impl Hub {
             cx.stats.served_while_arriving += u64::from(!top && !state.copies.contains_key(package));
             let chunks = piece.iter().map(|chunk| (*chunk, !(lies && cx.rng.per_mille(200)))).collect();
             cx.send(*node, Msg::Frame { request: serving.request, package: *package, chunks });
+            self.used.insert(*package, cx.now);
         }
+        self.forget_passed();
     }
 
     /// Takes in what open jobs below need and is not here.
     pub(super) fn take_in_copies(&mut self, cx: &mut Cx<'_>, parent: NodeId) {
         let wanted: Vec<PackageId> = self.wanted_copies(cx);
         self.downloads.retain(|package, _| wanted.contains(package));
+        self.passing.retain(|package, _| wanted.contains(package));
         for package in wanted {
             let Some(chunks) = cx.package(&package).map(|package| package.chunks) else { continue };
-            let forgets = cx.planted(Plant::ForgetStaging);
+            let forgets = cx.planted(Plant::ForgetStaging) || cx.planted(Plant::FetchKept);
             let held = if forgets { RangeSet::new() } else { self.store.now().chunks(&package) };
+            if !self.has_room(cx, package, u64::from(chunks) - held.len()) {
+                self.pass_on(cx, parent, package, chunks);
+                continue;
+            }
             let download =
                 self.downloads.entry(package).or_insert_with(|| Download::new(package, chunks, &held));
             let (standing, asked) = download.go(cx, parent);
@@ -100,10 +115,11 @@ impl Hub {
         for row in state.jobs.values() {
             let job = row.doc.unverified();
             // Lines are counted only where that decides anything.
-            let missing = job.packages.iter().any(|package| !state.copies.contains_key(&package.id));
+            let kept = |id: &PackageId| state.copies.contains_key(id) && !cx.planted(Plant::FetchKept);
+            let missing = job.packages.iter().any(|package| !kept(&package.id));
             if missing && copy_due(job, self.open_lines_of(job), cx.now) == Due::Now {
                 let missing = job.packages.iter().map(|package| package.id);
-                wanted.extend(missing.filter(|id| !state.copies.contains_key(id)));
+                wanted.extend(missing.filter(|id| !kept(id)));
             }
         }
         wanted.sort_unstable();
@@ -131,30 +147,37 @@ impl Hub {
         if good.is_empty() {
             return;
         }
+        if self.passing.contains_key(&package) {
+            self.passes(cx, package, &good);
+            cx.send(parent, Msg::FrameStored { request, package });
+            return self.take_in_copies(cx, parent);
+        }
         let had_copy = self.store.now().copies.contains_key(&package);
         cx.seen.push(Seen::Received { package, chunks: good.len() as u64, had_copy });
         for chunk in good {
             self.store.put(HubWrite::Chunk(package, chunk));
         }
         cx.send(parent, Msg::FrameStored { request, package });
+        self.transfer_begun(cx, package);
         self.take_in_copies(cx, parent);
     }
 
     fn copy_whole(&mut self, cx: &mut Cx<'_>, id: PackageId) {
-        let standing = self.store.now().copies.get(&id).copied();
         self.downloads.remove(&id);
-        let Some((named, chunks)) = cx.package(&id).map(|package| (package.named.clone(), package.chunks))
-        else {
-            return;
-        };
-        let day_end = |from: packhorse_domain::time::Time, days: u32| from.plus_days(i64::from(days) + 1);
-        let keep_until =
-            standing.unwrap_or_else(|| lease::arrived(named.keep_until, &[], cx.now, &day_end).until);
-        self.store.put(HubWrite::Copy(id, keep_until));
+        self.ledger.release(&id);
+        let Some(named) = cx.package(&id).map(|package| package.named.clone()) else { return };
+        let date = self.date_on_arrival(cx, &named);
+        self.set_date(cx, id, date);
         cx.stats.copies += 1;
-        let size_bytes = u64::from(chunks);
+        self.settle_transfers(cx);
+    }
+
+    /// Writes a copy's date and says it upwards.
+    pub(super) fn set_date(&mut self, cx: &mut Cx<'_>, id: PackageId, date: Dated) {
+        self.store.put(HubWrite::Copy(id, date));
+        let size_bytes = self.store.now().chunks(&id).len();
         let traffic = Traffic { received_bytes: size_bytes, ..Traffic::default() };
-        let copy = CopyReport { package: id, keep_until: Some(keep_until), size_bytes, traffic };
+        let copy = CopyReport { package: id, keep_until: Some(date.until), size_bytes, traffic };
         self.say(cx, Body::Copy(copy));
     }
 }

@@ -2,6 +2,7 @@
 
 use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
 use packhorse_domain::ids::{Incarnation, JobKey};
+use packhorse_domain::job::JobType;
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{PlanLine, Provers, order};
 use packhorse_domain::report::Receipt;
@@ -87,6 +88,10 @@ impl Hub {
 
     fn job_order(&self, key: &JobKey, lower: Lower) -> Option<Order> {
         let row = self.store.now().jobs.get(key)?;
+        // An agent has nothing to do with a transfer.
+        if lower.agent && row.doc.unverified().job_type == JobType::Transfer {
+            return None;
+        }
         let lines: Vec<PlanLine> =
             self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
         let part = order(&lines, &provers(row))?;

@@ -2,7 +2,8 @@
 
 use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::instruction::{LineKey, State, Verdict};
-use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round};
+use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round, Terms};
+use packhorse_domain::lease::Keep;
 use packhorse_domain::merkle::{Slice, root};
 use packhorse_domain::planner::{Opened, opens};
 use packhorse_domain::time::Time;
@@ -19,11 +20,23 @@ pub enum Destination {
     Hosts(Vec<HostId>),
     /// The clients below a relay.
     Below(HostId),
+    /// All relay systems.
+    Relays,
     /// All clients, or all hosts.
     All {
         /// And the relays.
         relays: bool,
     },
+}
+
+/// How long relays keep the copies of a new job, where it says so.
+fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
+    let (secs, days) = (cx.rng.between(20, 600), cx.rng.below(3) as u32);
+    match cx.rng.below(6) {
+        0 => Some(Keep::Until(cx.now.plus_secs(secs))),
+        1 => Some(Keep::Days(days)),
+        _ => None,
+    }
 }
 
 impl Hub {
@@ -36,6 +49,7 @@ impl Hub {
     pub fn create_job(
         &mut self,
         cx: &mut Cx<'_>,
+        job_type: JobType,
         packages: Vec<JobPackage>,
         to: Destination,
         at: Option<Time>,
@@ -48,15 +62,15 @@ impl Hub {
         let job = Job {
             key: JobKey::server(1, number),
             revision: 1,
-            job_type: JobType::Install,
+            job_type,
             created: cx.now,
             packages,
             rounds: vec![Round { attempt: 1, ordered: cx.now, to: vec![clause] }],
             at,
             until,
-            allow_downgrade: cx.rng.per_mille(300),
+            allow_downgrade: job_type == JobType::Install && cx.rng.per_mille(300),
             intent: Intent::Open,
-            terms: packhorse_domain::job::Terms::default(),
+            terms: Terms { keep: keep(cx), ..Terms::default() },
         };
         if job.validate().is_ok() {
             self.publish(cx, job.clone(), proof.into_iter().collect());
@@ -68,6 +82,7 @@ impl Hub {
     fn clause(&self, to: Destination, attempt: u32) -> (Clause, Option<Proof>) {
         let mut hosts = match to {
             Destination::Below(relay) => return (Clause::Below(relay), None),
+            Destination::Relays => return (Clause::Relays, None),
             Destination::All { relays } => return (Clause::All { relays }, None),
             Destination::Hosts(hosts) => hosts,
         };
@@ -119,6 +134,9 @@ impl Hub {
         let mut over: Vec<LineKey> = Vec::new();
         for key in self.store.now().lines.keys().filter(|key| key.job < newer.key) {
             let Some(old) = jobs.get(&key.job).map(|row| row.doc.unverified()) else { continue };
+            if old.job_type != newer.job_type {
+                continue;
+            }
             let package = old.packages.iter().find(|package| package.id == key.package);
             let replaced = package.is_some_and(|old| newer.packages.iter().any(|new| same(old, new)));
             if replaced && self.lines_of(newer, key.host).next().is_some() {

@@ -8,19 +8,25 @@
 //! | `orders` | at a relay: orders from the higher system |
 //! | `jobs` | at the managing server: what an administrator does |
 //! | `copies` | at a relay: taking packages in; serving them, at both |
+//! | `room` | at a relay: room, dates, and what passes through |
+//! | `transfers` | at a relay: its own lines of transfers |
 
 mod copies;
 mod feeds;
 mod jobs;
 mod orders;
 mod reports;
+mod room;
 mod state;
+mod transfers;
 
 use std::collections::BTreeMap;
 
+use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, PackageId};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::Place;
+use packhorse_domain::room::Ledger;
 use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 
@@ -55,6 +61,11 @@ pub struct Hub {
     held: BTreeMap<Lower, Held>,
     serving: BTreeMap<(NodeId, PackageId), Serving>,
     downloads: BTreeMap<PackageId, Download>,
+    ledger: Ledger,
+    /// Packages without room, with the chunks that are on their way through.
+    passing: BTreeMap<PackageId, RangeSet>,
+    /// When a byte of a package was last handed on.
+    used: BTreeMap<PackageId, Time>,
     runs: BTreeMap<Lower, Runs>,
     last_seen: BTreeMap<HostId, Time>,
     next_round: Time,
@@ -73,6 +84,9 @@ impl Hub {
             held: BTreeMap::new(),
             serving: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            ledger: Ledger::default(),
+            passing: BTreeMap::new(),
+            used: BTreeMap::new(),
             runs: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             next_round: Time(0),
@@ -85,6 +99,8 @@ impl Hub {
         self.held.clear();
         self.serving.clear();
         self.downloads.clear();
+        self.ledger = Ledger::default();
+        self.passing.clear();
         self.runs.clear();
         self.next_round = cx.now;
         self.wake(cx);
@@ -193,6 +209,7 @@ impl Hub {
         if self.next_round <= cx.now {
             self.next_round = cx.in_secs(ROUND_SECS * cx.pace);
             self.judge_missed(cx);
+            self.let_go(cx);
         }
         if let Some(parent) = self.parent {
             if self.uplink.asks(cx) {
@@ -200,6 +217,7 @@ impl Hub {
                 cx.send(parent, Msg::FeedAsk(cursor));
             }
             self.send_reports(cx);
+            self.settle_transfers(cx);
             self.take_in_copies(cx, parent);
         }
     }

@@ -89,9 +89,13 @@ impl Hub {
         for opened in
             opens(doc.unverified(), &proofs, &part.ended, places.iter().map(|place| bare(place, cx.now)))
         {
-            news |= self.open_lines(cx, doc.unverified(), opened);
+            // A client's route names relays above this one, too: their lines are not here.
+            if places.iter().any(|place| place.host == opened.host) {
+                news |= self.open_lines(cx, doc.unverified(), opened);
+            }
         }
         if news {
+            self.dates_move(cx, doc.unverified());
             self.judge_cancelled(cx, doc.unverified());
             self.distribute(&key);
         }

@@ -7,6 +7,7 @@ use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::{Line, LineKey};
 use packhorse_domain::job::{Job, Place, Proof};
+use packhorse_domain::lease::Dated;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Receipt, Report};
 use packhorse_domain::time::Time;
@@ -74,8 +75,8 @@ pub struct HubState {
     pub hop: Option<Hop>,
     /// Chunks that are written down.
     pub staged: BTreeMap<PackageId, RangeSet>,
-    /// Whole copies, kept until then.
-    pub copies: BTreeMap<PackageId, Time>,
+    /// Whole copies and their dates.
+    pub copies: BTreeMap<PackageId, Dated>,
     /// At the managing server: which relays said that they keep which package.
     pub copies_below: BTreeMap<(HostId, PackageId), Time>,
 }
@@ -115,8 +116,10 @@ pub enum HubWrite {
     Hop(Hop),
     /// A chunk.
     Chunk(PackageId, u32),
-    /// A copy is whole.
-    Copy(PackageId, Time),
+    /// A copy is whole, or its date moved.
+    Copy(PackageId, Dated),
+    /// A copy, or what was staged of one, is gone.
+    Gone(PackageId),
     /// A relay said that it keeps a copy, or not any more.
     CopyBelow(HostId, PackageId, Option<Time>),
 }
@@ -213,7 +216,11 @@ impl Durable for HubState {
             HubWrite::Chunk(package, chunk) => {
                 self.staged.entry(*package).or_default().insert(*chunk..chunk + 1);
             }
-            HubWrite::Copy(package, until) => drop(self.copies.insert(*package, *until)),
+            HubWrite::Copy(package, date) => drop(self.copies.insert(*package, *date)),
+            HubWrite::Gone(package) => {
+                self.copies.remove(package);
+                self.staged.remove(package);
+            }
             HubWrite::CopyBelow(host, package, until) => match until {
                 Some(until) => drop(self.copies_below.insert((*host, *package), *until)),
                 None => drop(self.copies_below.remove(&(*host, *package))),

@@ -1,7 +1,7 @@
 //! What the administrator does, drawn from the seed: jobs in all destinations, cancels, retries.
 
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::JobPackage;
+use packhorse_domain::job::{JobPackage, JobType};
 use packhorse_domain::time::Time;
 
 use super::{Event, World};
@@ -68,7 +68,12 @@ impl World {
     }
 
     fn new_job(&mut self) {
-        let to = self.draw_destination();
+        let transfer = self.rng.per_mille(300);
+        let to = match self.draw_destination() {
+            Destination::All { relays: true } if transfer => Destination::Relays,
+            to => to,
+        };
+        let job_type = if transfer { JobType::Transfer } else { JobType::Install };
         let mut packages: Vec<JobPackage> = Vec::new();
         for _ in 0..self.rng.between(1, 2) {
             let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
@@ -81,7 +86,7 @@ impl World {
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
         self.step(SERVER_NODE, |role, cx| {
             if let Role::Hub(hub) = role {
-                hub.create_job(cx, packages, to, at, until);
+                hub.create_job(cx, job_type, packages, to, at, until);
             }
         });
     }

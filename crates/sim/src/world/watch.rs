@@ -5,7 +5,9 @@ use packhorse_domain::instruction::{LineKey, State};
 use packhorse_domain::report::Receipt;
 
 use super::{Event, World};
-use crate::checks::{Checked, View, every_line_has_a_reason, goes_on, hosts_end, no_result_lost};
+use crate::checks::{
+    Checked, View, every_line_has_a_reason, goes_on, hosts_end, kept_stay, no_result_lost, within_limit,
+};
 use crate::client::AgentWrite;
 use crate::hub::HubWrite;
 use crate::node::Writes;
@@ -47,6 +49,18 @@ impl World {
                 self.check(checked);
             }
             HubWrite::Line(key, _) if id == SERVER_NODE => self.watch_line(key),
+            HubWrite::Chunk(..) => {
+                let hub = self.nodes[id].hub();
+                let checked = hub.map(|hub| within_limit(id, hub.store.durable(), hub.limit()));
+                self.check(checked.unwrap_or(Ok(())));
+            }
+            HubWrite::Copy(package, date) => drop(self.ledger.dated((id, life, *package), *date)),
+            HubWrite::Gone(package) => {
+                let date = self.ledger.date_of((id, life, *package));
+                self.ledger.gone(id, life, *package);
+                let checked = kept_stay(id, *package, date, self.now);
+                self.check(checked);
+            }
             _ => {}
         }
     }

@@ -3,22 +3,28 @@
 use packhorse_domain::facts::{FACTS_MAX, Facts};
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::instruction::State;
+use packhorse_domain::job::{PACKAGES_MAX, Proof, ROUNDS_MAX};
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
-    ADDRESSES_MAX, Body, CopyReport, FailClass, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX,
-    Traffic, USER_BYTES_MAX,
+    ADDRESSES_MAX, Body, CopyReport, FailClass, JobReport, LineEvent, LineReport, Outcome, Report,
+    TAIL_BYTES_MAX, Traffic, USER_BYTES_MAX,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use thiserror::Error;
 
+use super::ProofMsg;
 use crate::bytes::{Id16, Id32};
 use crate::signed::KeyDoc;
+use crate::trust::Limits;
 
 /// Most reports of one request.
 pub const REPORTS_MAX: usize = 4096;
 /// Longest text in a report, in bytes.
 const TEXT_BYTES_MAX: usize = 2000;
+/// Longest list of destinations of a relay's job, in bytes.
+const ASKED_BYTES_MAX: usize = 64 << 10;
 /// Longest name in a report (of a system, of a job's issuer), in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -143,10 +149,19 @@ pub enum BodyMsg {
         /// Its revision.
         revision: u64,
     },
-    /// The key with which a relay would sign jobs.
-    JobKey(Id32),
     /// The addresses a relay is called by.
     Called(Vec<String>),
+    /// A job of a relay.
+    Job {
+        /// The signed job (envelope).
+        job: ByteBuf,
+        /// Its lists of hosts.
+        proofs: Vec<ProofMsg>,
+        /// Sizes of its packages, bytes.
+        sizes: Vec<u64>,
+        /// What was understood of its destinations, as JSON.
+        asked: String,
+    },
     /// Something was refused.
     Alarm {
         /// A word.
@@ -395,8 +410,13 @@ impl From<&Report> for ReportMsg {
                 facts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ),
             Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
-            Body::JobKey(key) => BodyMsg::JobKey(crate::bytes::Fixed(*key)),
             Body::Called(urls) => BodyMsg::Called(urls.clone()),
+            Body::Job(job) => BodyMsg::Job {
+                job: ByteBuf::from(job.envelope.clone()),
+                proofs: job.proofs.iter().map(ProofMsg::from).collect(),
+                sizes: job.sizes.clone(),
+                asked: job.asked.clone(),
+            },
             Body::Alarm { code, text } => BodyMsg::Alarm { code: code.clone(), text: text.clone() },
         };
         ReportMsg {
@@ -451,10 +471,26 @@ impl TryFrom<&ReportMsg> for Report {
             BodyMsg::Applied { what, revision } => {
                 Body::Applied { what: head(what, 32), revision: *revision }
             }
-            BodyMsg::JobKey(key) => Body::JobKey(key.0),
             BodyMsg::Called(urls) => {
                 let (count, bytes) = ADDRESSES_MAX;
                 Body::Called(urls.iter().take(count).filter(|url| url.len() <= bytes).cloned().collect())
+            }
+            BodyMsg::Job { job, proofs, sizes, asked } => {
+                let large = [
+                    ("job's bytes", job.len(), Limits::JOB_BYTES),
+                    ("job's lists", proofs.len(), ROUNDS_MAX),
+                    ("job's packages", sizes.len(), PACKAGES_MAX),
+                    ("job's destinations", asked.len(), ASKED_BYTES_MAX),
+                ];
+                if let Some((what, found, _)) = large.into_iter().find(|(_, found, most)| found > most) {
+                    return Err(BadReport { no: msg.no, what, word: found.to_string() });
+                }
+                Body::Job(JobReport {
+                    envelope: job.to_vec(),
+                    proofs: proofs.iter().cloned().map(Proof::from).collect(),
+                    sizes: sizes.clone(),
+                    asked: asked.clone(),
+                })
             }
             BodyMsg::Alarm { code, text } => {
                 Body::Alarm { code: head(code, 64), text: head(text, TEXT_BYTES_MAX) }

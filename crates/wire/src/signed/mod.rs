@@ -10,7 +10,9 @@ mod trust_doc;
 pub use control::{
     CONTROL_TYPE, CONTROL_VERSION, COPY_ORDERS_MAX, ControlDoc, CopyOrder, DAY_MINUTES, LIMITS_MAX, LineLimit,
 };
-pub use delegation::{DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc};
+pub use delegation::{
+    DELEGATED_CABINETS_MAX, DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc,
+};
 pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeepDoc, KeyDoc, LabelDoc, RoundDoc, TermsDoc};
 pub use place::{AboveDoc, BelongsDoc, PLACE_TYPE, PlaceDoc, ROUTE_MAX};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
@@ -73,12 +75,4 @@ pub(crate) fn version_up_to(what: &'static str, version: u32, known: u32) -> Res
 
 pub(crate) fn limit(what: &'static str, count: usize, limit: usize) -> Result<(), BadPayload> {
     if count <= limit { Ok(()) } else { Err(BadPayload::Limit { what, count, limit }) }
-}
-
-/// Checks a delegation's version.
-///
-/// # Errors
-/// It is not known.
-pub(crate) fn check_delegation_version(doc: &DelegationDoc) -> Result<(), BadPayload> {
-    version("the delegation", doc.v, delegation::DELEGATION_VERSION)
 }

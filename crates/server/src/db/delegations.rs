@@ -1,0 +1,234 @@
+//! What is delegated to relays: one signed document each, in revisions. The managing server makes them; they go to the relay,
+//! to everybody below it, who judge its jobs by them, and to the relays on the way, who pass such jobs' reports on.
+
+use packhorse_domain::ids::HostId;
+use packhorse_domain::instruction::Verdict;
+use packhorse_domain::report::Body;
+use packhorse_domain::time::Time;
+use packhorse_wire::envelope::{Envelope, from_cbor_limited};
+use packhorse_wire::messages::Order;
+use packhorse_wire::signed::DelegationDoc;
+use packhorse_wire::trust::Limits;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_bytes::ByteBuf;
+
+use super::hosts::{self, HostRow};
+use super::jobs::JobRow;
+use super::{DbError, feeds, lines, orders, outbox};
+use crate::authority::Authority;
+
+/// What a relay says it has taken in.
+pub const WHAT: &str = "delegation";
+
+/// The envelope of a relay's delegation, if something was ever delegated to it.
+///
+/// # Errors
+/// The database's.
+pub fn of(connection: &Connection, relay: &HostId) -> Result<Option<Vec<u8>>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT envelope FROM delegations WHERE relay = ?1")?;
+    Ok(statement.query_row([relay.0], |row| row.get(0)).optional()?)
+}
+
+/// The envelopes of all delegations.
+///
+/// # Errors
+/// The database's.
+pub fn all(connection: &Connection) -> Result<Vec<Vec<u8>>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT envelope FROM delegations ORDER BY relay")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A delegation of this database: verified when it was stored.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(envelope: &[u8]) -> Result<DelegationDoc, DbError> {
+    let envelope = Envelope::decode(envelope, Limits::DELEGATION_BYTES).map_err(DbError::damaged)?;
+    from_cbor_limited(&envelope.payload, Limits::DELEGATION_BYTES).map_err(DbError::damaged)
+}
+
+/// The relay that issues under a name; nothing is below it that is not below this relay.
+///
+/// # Errors
+/// The database's.
+pub fn scope(connection: &Connection, issuer: &str) -> Result<Option<HostId>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT relay FROM delegations WHERE name = ?1")?;
+    Ok(statement.query_row([issuer], |row| row.get(0).map(HostId)).optional()?)
+}
+
+/// What became of a delegation that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// It is newer than what was known; these lower systems have something new in their feeds.
+    Taken(Vec<HostRow>),
+    /// It is known.
+    Known,
+    /// It is older than what is known.
+    Older,
+}
+
+/// Signs and stores a relay's next delegation, and puts it into the feeds of everybody who needs it.
+///
+/// # Errors
+/// It is none, or the database's.
+pub fn set(
+    tx: &Connection,
+    authority: &Authority,
+    doc: &DelegationDoc,
+    now: Time,
+) -> Result<Vec<HostRow>, DbError> {
+    doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
+    let envelope = authority.sign_delegation(doc).map_err(DbError::internal)?;
+    match take(tx, doc, &envelope, now)? {
+        Came::Taken(lowers) => Ok(lowers),
+        Came::Known | Came::Older => Err(DbError::internal("a delegation that is not newer")),
+    }
+}
+
+/// The revision that follows one: by the clock, so that a managing server that was restored from a backup does not make one
+/// that hosts take for an old one.
+pub fn next_revision(known: u64, now: Time) -> u64 {
+    known.saturating_add(1).max(u64::try_from(now.0 / 1_000_000).unwrap_or(0))
+}
+
+/// Takes in a verified delegation, and passes it on; one that is withdrawn stops the relay's jobs.
+///
+/// # Errors
+/// The database's.
+pub fn take(tx: &Connection, doc: &DelegationDoc, envelope: &[u8], now: Time) -> Result<Came, DbError> {
+    let relay = HostId(doc.relay.0);
+    let known: Option<i64> = tx
+        .prepare_cached("SELECT revision FROM delegations WHERE relay = ?1")?
+        .query_row([relay.0], |row| row.get(0))
+        .optional()?;
+    match known.map(|known| known as u64) {
+        Some(known) if doc.revision < known => return Ok(Came::Older),
+        Some(known) if doc.revision == known => return Ok(Came::Known),
+        _ => {}
+    }
+    // A name may have passed to another relay.
+    tx.prepare_cached("DELETE FROM delegations WHERE name = ?1 AND relay <> ?2")?
+        .execute(params![doc.name, relay.0])?;
+    let sql = "INSERT INTO delegations (relay, name, revision, envelope) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (relay) DO UPDATE SET name = excluded.name, revision = excluded.revision,
+                 envelope = excluded.envelope";
+    tx.prepare_cached(sql)?.execute(params![relay.0, doc.name, doc.revision as i64, envelope])?;
+    if doc.revoked {
+        stop(tx, &doc.name, now)?;
+    }
+    let order = Order::Delegation(ByteBuf::from(envelope.to_vec()));
+    if hosts::own_route(tx)?.contains(&relay) {
+        return Ok(Came::Taken(orders::for_everybody(tx, &order)?));
+    }
+    let via: Vec<HostRow> = hosts::by_id(tx, &relay)?.into_iter().map(|host| host.via).collect();
+    feeds::append(tx, &via.iter().map(|via| (*via, order.clone())).collect::<Vec<_>>())?;
+    Ok(Came::Taken(via))
+}
+
+/// The relay itself says that it has taken its delegation in: also one that is known, for a managing server that was restored
+/// asks again.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn acknowledge(tx: &Connection, own: &HostId, doc: &DelegationDoc, now: Time) -> Result<(), DbError> {
+    outbox::say(tx, own, Body::Applied { what: WHAT.to_owned(), revision: doc.revision }, now)
+}
+
+/// What is said of lines that a withdrawn delegation stopped.
+pub fn revoked_text(relay: &str) -> String {
+    format!("the delegation of {relay} was revoked")
+}
+
+/// What a relay's jobs have not begun does not begin; what has begun goes on.
+fn stop(tx: &Connection, issuer: &str, now: Time) -> Result<(), DbError> {
+    let sql = "UPDATE jobs SET intent = 'cancelled', stopped = ?2
+               WHERE issuer = ?1 AND intent <> 'cancelled' AND until > ?3 RETURNING row";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map(params![issuer, revoked_text(issuer), now.0], |row| row.get(0))?;
+    for job in rows.collect::<Result<Vec<JobRow>, _>>()? {
+        lines::judge_job(tx, job, Verdict::Cancelled, now)?;
+    }
+    Ok(())
+}
+
+/// The delegations that concern a direct lower system: of relays it is below, and of those that are reached by it. For a
+/// feed that is made anew.
+///
+/// # Errors
+/// The database's.
+pub fn for_lower(connection: &Connection, lower: HostRow) -> Result<Vec<Order>, DbError> {
+    let above = hosts::own_route(connection)?;
+    let sql = "SELECT d.relay, d.envelope, h.via FROM delegations d LEFT JOIN hosts h ON h.id = d.relay
+               ORDER BY d.relay";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (relay, via): (_, Option<HostRow>) = (HostId(row.get(0)?), row.get(2)?);
+        if above.contains(&relay) || via == Some(lower) {
+            found.push(Order::Delegation(ByteBuf::from(row.get::<_, Vec<u8>>(1)?)));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_wire::bytes::Fixed;
+    use packhorse_wire::signed::DELEGATION_VERSION;
+
+    use super::*;
+
+    fn doc(revision: u64, revoked: bool) -> DelegationDoc {
+        DelegationDoc {
+            v: DELEGATION_VERSION,
+            relay: Fixed([2; 16]),
+            name: "osaka".into(),
+            key: Fixed([3; 32]),
+            job_types: vec!["install".into()],
+            cabinets: Vec::new(),
+            revision,
+            expires: 99,
+            revoked,
+        }
+    }
+
+    #[test]
+    fn a_delegation_goes_down_the_way_to_its_relay_and_to_everybody_below() {
+        let connection = Connection::open_in_memory().unwrap();
+        super::super::schema::migrate(&connection).unwrap();
+        let sql = "INSERT INTO hosts (row, id, name, role, higher, via, generation, oldest, place, place_revision, joined)
+                   VALUES (?1, ?2, ?3, 'relay', ?4, ?5, 1, 1, x'', 1, 0)";
+        for (row, name, higher, via) in
+            [(1, "osaka", None, 1), (2, "namba", Some(1), 1), (3, "sendai", None, 3i64)]
+        {
+            let id = [u8::try_from(row).unwrap() + 1; 16];
+            connection.execute(sql, params![row, id, name, higher, via]).unwrap();
+            feeds::ensure(&connection, row).unwrap();
+        }
+        let taken = take(&connection, &doc(2, false), &[1], Time(5)).unwrap();
+        assert_eq!(taken, Came::Taken(vec![1]), "the way to osaka");
+        assert_eq!(take(&connection, &doc(2, false), &[1], Time(5)).unwrap(), Came::Known);
+        assert_eq!(take(&connection, &doc(1, false), &[1], Time(5)).unwrap(), Came::Older);
+        assert_eq!(
+            (for_lower(&connection, 1).unwrap().len(), for_lower(&connection, 3).unwrap().len()),
+            (1, 0)
+        );
+        assert_eq!(scope(&connection, "osaka").unwrap(), Some(HostId([2; 16])));
+        // At osaka itself, and below it: to everybody.
+        super::super::meta::set(&connection, "route", [2u8; 16].to_vec()).unwrap();
+        let Came::Taken(mut lowers) = take(&connection, &doc(3, true), &[1], Time(5)).unwrap() else {
+            panic!("it is newer")
+        };
+        lowers.sort_unstable();
+        assert_eq!(lowers, vec![1, 2, 3]);
+        assert_eq!(for_lower(&connection, 3).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn revisions_follow_the_clock() {
+        assert_eq!(next_revision(7, Time(0)), 8);
+        assert_eq!(next_revision(7, Time(50_000_000)), 50);
+    }
+}

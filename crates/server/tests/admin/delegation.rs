@@ -1,0 +1,218 @@
+//! What is delegated to relays, and what they say of the jobs they make with it.
+
+use axum::http::{Method, StatusCode};
+use packhorse_domain::ids::{HostId, JobKey, PackageId, PackageLabel};
+use packhorse_domain::job::{Clause, HostRole, Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_domain::merkle::Prover;
+use packhorse_domain::report::{Body, JobReport};
+use packhorse_server::db::endings::WarnOfEndings;
+use packhorse_server::db::feeds::{self, FeedAnswer};
+use packhorse_server::db::hosts::HostRecord;
+use packhorse_server::db::rebuild::RebuildFeed;
+use packhorse_server::db::{Command, DbError};
+use packhorse_server::system::now;
+use packhorse_wire::envelope::{Envelope, SigningKey, to_cbor};
+use packhorse_wire::messages::Order;
+use packhorse_wire::pki::Role;
+use packhorse_wire::signed::{JOB_TYPE, JobDoc};
+use serde_json::{Value, json};
+
+use super::support::Top;
+
+/// One statement.
+struct Sql(&'static str, HostId, Vec<u8>);
+
+impl Command for Sql {
+    type Answer = ();
+
+    fn apply(self, tx: &rusqlite::Connection) -> Result<(), DbError> {
+        tx.execute(self.0, rusqlite::params![self.1.0, self.2])?;
+        Ok(())
+    }
+}
+
+struct Scene {
+    top: Top,
+    osaka: HostRecord,
+    pc1: HostRecord,
+    pc9: HostRecord,
+    key: SigningKey,
+}
+
+const GRANT: &str = "/admin/v1/relays/osaka/grant";
+
+impl Scene {
+    async fn new() -> Scene {
+        let top = Top::new().await;
+        let osaka = top.join("osaka", HostRole::Relay, None).await;
+        let pc1 = top.join("pc1", HostRole::Client, Some(&osaka)).await;
+        let pc9 = top.join("pc9", HostRole::Client, None).await;
+        let key = SigningKey::generate().unwrap();
+        Scene { top, osaka, pc1, pc9, key }
+    }
+
+    /// As if the relay had told its key, and had every delegation at once.
+    async fn told(&self) {
+        let sql = "UPDATE hosts SET job_key = ?2 WHERE id = ?1";
+        self.top.system.db.write(Sql(sql, self.osaka.id, self.key.public().0.to_vec())).await.unwrap();
+        let sql = "INSERT INTO applied (origin, what, revision) VALUES (?1, 'delegation', 9000000000000 + length(?2))";
+        self.top.system.db.write(Sql(sql, self.osaka.id, vec![])).await.unwrap();
+    }
+
+    async fn grant(&self, days: u32) -> Value {
+        self.top.done(GRANT, &json!({"install": true, "offer": true, "days": days})).await
+    }
+
+    fn job(&self, to: Clause, number: u64) -> Job {
+        let label =
+            PackageLabel { cabinet: "own".into(), name: "x".into(), version: "1".into(), generation: 1 };
+        Job {
+            key: JobKey { issuer: "osaka".into(), epoch: 5, number },
+            revision: 1,
+            job_type: JobType::Install,
+            created: now(),
+            packages: vec![JobPackage { id: PackageId([3; 32]), label, keep_until: now().plus_days(1) }],
+            rounds: vec![Round { attempt: 1, ordered: now(), to: vec![to] }],
+            at: None,
+            until: now().plus_days(1),
+            allow_downgrade: false,
+            intent: Intent::Open,
+            terms: packhorse_domain::job::Terms::default(),
+        }
+    }
+
+    async fn says(&self, no: u64, job: &Job, proofs: Vec<Proof>, key: &SigningKey) {
+        let payload = to_cbor(&JobDoc::from(job)).unwrap();
+        let envelope = Envelope::sign(JOB_TYPE, payload.into(), &[key]).unwrap().encode().unwrap();
+        let report = JobReport { envelope, proofs, sizes: vec![5], asked: "[\"all\"]".into() };
+        self.top.say(&self.osaka, no, Body::Job(report)).await;
+    }
+
+    async fn hosts_of(&self, job: &str) -> Vec<String> {
+        let view = self.top.get(&format!("/admin/v1/jobs/{job}")).await;
+        let lines = view["instructions"].as_array().unwrap();
+        lines.iter().map(|line| line["host"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn delegations_in_feed(&self, host: &HostRecord) -> usize {
+        let reader = packhorse_domain::ids::Incarnation(3);
+        let capabilities = self.top.system.capabilities.clone();
+        let lower = host.row;
+        self.top.system.db.write(RebuildFeed { lower, reader, capabilities, now: now() }).await.unwrap();
+        let read = self.top.system.db.read(move |connection| feeds::read(connection, lower, reader, None));
+        let FeedAnswer::Orders { orders, .. } = read.await.unwrap() else { panic!("made anew") };
+        let is = |order: &&packhorse_wire::messages::OrderMsg| {
+            matches!(Order::decode(&order.kind, &order.body).unwrap(), Some(Order::Delegation(_)))
+        };
+        orders.iter().filter(is).count()
+    }
+}
+
+#[tokio::test]
+async fn a_grant_is_refused_with_a_reason_and_goes_to_those_who_need_it() {
+    let scene = Scene::new().await;
+    let top = &scene.top;
+    top.refused(GRANT, &json!({"install": true}), 400, "no_job_key").await;
+    scene.told().await;
+    top.refused(GRANT, &json!({}), 400, "bad_request").await;
+    top.refused("/admin/v1/relays/pc1/grant", &json!({"install": true}), 404, "unknown_relay").await;
+    top.refused("/admin/v1/relays/osaka/revoke", &json!({}), 404, "unknown_grant").await;
+    let main = json!({"cabinets": [{"name": "main", "keys": []}]});
+    top.refused(GRANT, &main, 409, "exists").await;
+    let keyless = json!({"cabinets": [{"name": "own", "keys": []}]});
+    top.refused(GRANT, &keyless, 400, "no_key").await;
+    let key = SigningKey::generate().unwrap().public().to_string();
+    let own = json!({"install": true, "cabinets": [{"name": "own", "keys": [key]}]});
+    let first = top.done(GRANT, &own).await;
+    assert_eq!((&first["install"], &first["acknowledged"]), (&json!(true), &json!(true)));
+    // The keys a cabinet has stay if none are said; a later grant takes the place of the one before.
+    let second = top.done(GRANT, &json!({"offer": true, "cabinets": [{"name": "own", "keys": []}]})).await;
+    assert_eq!((&second["install"], &second["cabinets"]), (&json!(false), &first["cabinets"]));
+    assert!(second["revision"].as_u64() > first["revision"].as_u64());
+    top.refused("/admin/v1/cabinets", &json!({"name": "own", "keys": []}), 409, "exists").await;
+    let shown = top.get("/admin/v1/relays/osaka").await;
+    assert_eq!(shown["granted"], second);
+    // By way of osaka; nobody beside it has to know.
+    assert_eq!(scene.delegations_in_feed(&scene.osaka).await, 1);
+    assert_eq!(scene.delegations_in_feed(&scene.pc9).await, 0);
+    // A restart remembers it.
+    let restarted = scene.top.restart().await;
+    assert!(restarted.system.delegations().of("osaka").is_some_and(|doc| doc.lets("offer")));
+}
+
+#[tokio::test]
+async fn a_relays_jobs_are_known_as_far_as_it_may_make_them() {
+    let scene = Scene::new().await;
+    scene.told().await;
+    let all = Clause::All { relays: false };
+    scene.says(1, &scene.job(all.clone(), 1), vec![], &scene.key).await;
+    let (status, _) = scene.top.ask(Method::GET, "/admin/v1/jobs/osaka:1", "").await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "nothing was delegated");
+    scene.grant(365).await;
+    scene.says(2, &scene.job(all.clone(), 1), vec![], &scene.key).await;
+    assert_eq!(scene.hosts_of("osaka:1").await, ["pc1"], "below osaka, whatever the job says");
+    let listed = scene.top.get("/admin/v1/jobs").await;
+    assert_eq!((&listed[0]["id"], &listed[0]["to"]), (&json!("osaka/1"), &json!(["all"])));
+    // A list that names a host beside it.
+    let prover = Prover::whole(vec![scene.pc1.id, scene.pc9.id]).unwrap();
+    let clause = Clause::Hosts { root: prover.slice().root().unwrap(), size: 2 };
+    let proofs = vec![Proof { attempt: 1, slice: prover.slice().clone() }];
+    scene.says(3, &scene.job(clause, 2), proofs, &scene.key).await;
+    assert_eq!(scene.hosts_of("osaka:2").await, ["pc1"]);
+    // In another's name, by another key, of a type that relays do not make.
+    let other = SigningKey::generate().unwrap();
+    let foreign =
+        Job { key: JobKey { issuer: "server".into(), epoch: 5, number: 3 }, ..scene.job(all.clone(), 3) };
+    let transfer = Job { job_type: JobType::Transfer, ..scene.job(all.clone(), 5) };
+    scene.says(4, &foreign, vec![], &scene.key).await;
+    scene.says(5, &scene.job(all.clone(), 4), vec![], &other).await;
+    scene.says(6, &transfer, vec![], &scene.key).await;
+    let alarms = scene.top.get("/admin/v1/alarms").await;
+    let bad = alarms.as_array().unwrap().iter().filter(|alarm| alarm["code"] == "bad_job").count();
+    assert_eq!((bad, scene.top.get("/admin/v1/jobs").await.as_array().unwrap().len()), (4, 2), "{alarms}");
+    // The managing server looks; it is not its job to change.
+    scene.top.refused("/admin/v1/jobs/osaka:1/cancel", &json!({}), 403, "not_own").await;
+    // Nobody is handed a job that is only known of.
+    let reader = packhorse_domain::ids::Incarnation(8);
+    let (lower, capabilities) = (scene.osaka.row, scene.top.system.capabilities.clone());
+    scene.top.system.db.write(RebuildFeed { lower, reader, capabilities, now: now() }).await.unwrap();
+    let read = scene.top.system.db.read(move |connection| feeds::read(connection, lower, reader, None));
+    let FeedAnswer::Orders { orders, .. } = read.await.unwrap() else { panic!("made anew") };
+    assert!(orders.iter().all(|order| order.kind != "job"));
+
+    // Revoked: what has not begun stops, and what is on its way does not bring it back.
+    let revoked = scene.top.done("/admin/v1/relays/osaka/revoke", &json!({})).await;
+    assert_eq!(revoked["revoked"], true);
+    scene.says(7, &scene.job(all, 6), vec![], &scene.key).await;
+    for job in ["osaka:1", "osaka:2", "osaka:6"] {
+        let view = scene.top.get(&format!("/admin/v1/jobs/{job}")).await;
+        assert_eq!(
+            (&view["state"], &view["instructions"][0]["state"]),
+            (&json!("ended"), &json!("cancelled")),
+            "{view}"
+        );
+    }
+    let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+    assert_eq!(view["instructions"][0]["result"]["text"], "the delegation of osaka was revoked");
+}
+
+#[tokio::test]
+async fn what_ends_is_told_of_in_time_and_once() {
+    let scene = Scene::new().await;
+    scene.told().await;
+    let look = async |days: i64| {
+        let command = WarnOfEndings { own: "hq".into(), now: now().plus_days(days) };
+        scene.top.system.db.write(command).await.unwrap()
+    };
+    scene.grant(30).await;
+    assert_eq!(look(1).await, 0);
+    assert_eq!((look(20).await, look(20).await), (1, 0), "ends soon");
+    assert_eq!((look(31).await, look(40).await), (1, 0), "has ended");
+    assert_eq!(look(3640).await, 1, "the trust document");
+    let alarms = scene.top.get("/admin/v1/alarms").await;
+    let codes: Vec<&str> =
+        alarms.as_array().unwrap().iter().map(|alarm| alarm["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["trust_ends", "delegation_ends", "delegation_ends"]);
+    let (status, _) = scene.top.send(Some(Role::RelayAdmin), Method::GET, "/admin/v1/hosts", "").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "a relay's access is none here");
+}
