@@ -257,6 +257,9 @@ fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
+/// A host that was not heard for longer than this is silent, in days.
+pub const SILENT_DAYS: i64 = 90;
+
 /// A relay on a line's route, as the system that answers knows it.
 #[derive(Debug, Clone)]
 pub struct RelayFacts {
@@ -393,6 +396,19 @@ fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
     ))
 }
 
+fn silent(facts: &LineFacts<'_>, now: Time) -> Reason {
+    let days = now.secs_since(facts.last_seen) / 86_400;
+    let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
+    Reason::new(
+        Code::Silent,
+        at,
+        facts.last_seen,
+        NextTry::WhenCleared,
+        &format!("start {0}; if it is gone for good: packhorse host retire {0}", facts.host),
+        &format!("{} has not been heard for {days} days", facts.host),
+    )
+}
+
 fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     if let Some(at) = facts.at.filter(|at| *at > now) {
         let clear =
@@ -417,6 +433,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &clear,
             &detail,
         );
+    }
+    if !facts.online && now.secs_since(facts.last_seen) > SILENT_DAYS * 86_400 {
+        return silent(facts, now);
     }
     if !facts.online {
         let at = facts.route.last().map_or(facts.asked, |relay| relay.name.as_str());
@@ -460,6 +479,9 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
     let clear = "nothing to do: it goes on by itself";
     Reason::new(code, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
 }
+
+#[cfg(test)]
+mod table;
 
 #[cfg(test)]
 mod tests {

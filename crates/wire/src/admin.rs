@@ -657,7 +657,7 @@ pub struct RelayView {
     /// Free, bytes.
     pub free_bytes: u64,
     /// What its administrator may do; `None`: nothing was ever granted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<GrantView>,
     /// What is set at it.
     #[serde(default)]

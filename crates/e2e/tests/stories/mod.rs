@@ -6,6 +6,7 @@ mod content;
 mod control;
 mod first_hour;
 mod groups;
+mod history;
 mod identity;
 mod jobs;
 mod kills;

@@ -56,7 +56,7 @@ pub fn written(system: &System, job: &JobRecord, now: Time) -> Written {
     let id = job.key.to_string();
     let own = id.strip_prefix(system.issuer()).and_then(|rest| rest.strip_prefix('/'));
     let number = own.unwrap_or(&id).to_owned();
-    Written { number, over: job.until <= now, id }
+    Written { number, over: job.until <= now, job_type: job.job_type.clone(), id }
 }
 
 async fn of_job(system: &System, job: &str) -> Result<Explained, AdminError> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::instruction::State;
+use packhorse_domain::job::JobType;
 use packhorse_domain::reason::Code;
 use packhorse_wire::admin::InstructionView;
 
@@ -25,6 +26,8 @@ pub struct Written {
     pub number: String,
     /// Its time is over: nothing of it is tried again.
     pub over: bool,
+    /// Its type: the command that would make another.
+    pub job_type: String,
 }
 
 /// What would clear it: a command where there is one.
@@ -36,8 +39,8 @@ pub fn clear(job: &Written, line: &InstructionView) -> Option<String> {
         }
         Some(retry) => Some(retry),
         None if ended_badly => Some(format!(
-            "the job's time is over; a new one: packhorse install {} --to {}",
-            line.package, line.host
+            "the job's time is over; a new one: packhorse {} {} --to {}",
+            job.job_type, line.package, line.host
         )),
         None => line.reason.as_ref().map(|reason| reason.clear.clone()),
     }
@@ -70,8 +73,9 @@ pub fn groups(lines: &[InstructionView]) -> Vec<Group<'_>> {
     groups
 }
 
+/// What a job is for: of a transfer that is another end.
 fn is_done(group: &Group<'_>) -> bool {
-    group.state == State::Done.as_str()
+    group.state == State::Done.as_str() || group.state == State::Transferred.as_str()
 }
 
 fn words(line: &InstructionView) -> String {
@@ -97,7 +101,8 @@ fn failed(line: &InstructionView) -> String {
 /// The first line of an explanation: who has it, and why not.
 pub fn summary(groups: &[Group<'_>], total: usize, job: &Written) -> String {
     let done: usize = groups.iter().filter(|group| is_done(group)).map(|group| group.lines.len()).sum();
-    let mut parts = vec![format!("{done} of {total} done")];
+    let word = if job.job_type == JobType::Transfer.as_str() { State::Transferred } else { State::Done };
+    let mut parts = vec![format!("{done} of {total} {word}")];
     for group in groups.iter().filter(|group| !is_done(group)) {
         let command = retry(job, &group.state).filter(|_| group.state != State::Cancelled.as_str());
         let command = command.map_or_else(String::new, |command| format!(" ({command})"));
@@ -148,7 +153,12 @@ mod tests {
         lines.extend((0..3).map(|n| line(&format!("c{n}"), State::Waiting, None, Some(Code::HostOff))));
         lines.push(line("d", State::AlreadyInstalled, None, None));
         let groups = groups(&lines);
-        let job = |over| Written { id: "server/12".to_owned(), number: "12".to_owned(), over };
+        let job = |over| Written {
+            id: "server/12".to_owned(),
+            number: "12".to_owned(),
+            over,
+            job_type: "install".to_owned(),
+        };
         assert_eq!(
             summary(&groups, lines.len(), &job(false)),
             "5 of 10 done · 3 off · 1 had it already · 1 failed: exit 1603 (packhorse job retry 12 --failed)"

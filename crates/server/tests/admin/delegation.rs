@@ -64,14 +64,19 @@ impl Scene {
     }
 
     fn job(&self, to: Clause, number: u64) -> Job {
-        let label =
-            PackageLabel { cabinet: "own".into(), name: "x".into(), version: "1".into(), generation: 1 };
+        // Each brings another package: none takes the place of one before.
+        let name = format!("x{number}");
+        let label = PackageLabel { cabinet: "own".into(), name, version: "1".into(), generation: 1 };
         Job {
             key: JobKey { issuer: "osaka".into(), epoch: 5, number },
             revision: 1,
             job_type: JobType::Install,
             created: now(),
-            packages: vec![JobPackage { id: PackageId([3; 32]), label, keep_until: now().plus_days(1) }],
+            packages: vec![JobPackage {
+                id: PackageId([u8::try_from(number).unwrap(); 32]),
+                label,
+                keep_until: now().plus_days(1),
+            }],
             rounds: vec![Round { attempt: 1, ordered: now(), to: vec![to] }],
             at: None,
             until: now().plus_days(1),

@@ -3,6 +3,7 @@
 
 mod control;
 mod delegation;
+mod explain;
 mod groups;
 mod history;
 mod jobs;
