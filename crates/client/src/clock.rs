@@ -1,32 +1,59 @@
-//! The agent's clock: the machine's own, corrected by what the higher system's clock said last.
+//! The agent's clock: the machine's own as it was at the start, carried on by what counts since the machine's start, and
+//! corrected by what the higher system's clock said last. Somebody who sets the machine's clock wrong by hours, or a clock that
+//! jumps, changes nothing of when jobs start and end.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use packhorse_domain::time::Time;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Most that a higher system's word moves a host's clock, in seconds. Beyond it the host's own clock counts.
 pub(crate) const CORRECTION_SECS_MAX: i64 = 900;
 
 /// A clock that everything in one agent shares.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Clock {
-    /// Microseconds to add to the machine's clock.
-    offset: AtomicI64,
+    anchor: Mutex<Anchor>,
+}
+
+/// What time it was when the machine had been up for so long, both in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    shown: i64,
+    up: i64,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock { anchor: Mutex::new(Anchor { shown: local_micros(), up: up_micros() }) }
+    }
+}
+
+impl Anchor {
+    fn now(self, up: i64) -> i64 {
+        self.shown.saturating_add(up.saturating_sub(self.up))
+    }
+
+    /// With what the higher system's clock says now. It is not signed, so it moves this clock by at most
+    /// [`CORRECTION_SECS_MAX`], unless the machine's own clock says the same, which was set right meanwhile: a relay that lies
+    /// about the time can start a job a little early or end it a little late, not by hours.
+    fn corrected(self, said: i64, local: i64, up: i64) -> Anchor {
+        let near = |own: i64| said.saturating_sub(own).saturating_abs() <= CORRECTION_SECS_MAX * 1_000_000;
+        if near(self.now(up)) || near(local) { Anchor { shown: said, up } } else { self }
+    }
 }
 
 impl Clock {
     /// Now, as the higher system would say.
     pub fn now(&self) -> Time {
-        Time(local_micros().saturating_add(self.offset.load(Ordering::Relaxed)))
+        let anchor = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        Time(anchor.now(up_micros()))
     }
 
-    /// Takes in what the higher system's clock says now. It is not signed, so it corrects by at most
-    /// [`CORRECTION_SECS_MAX`]: a relay that lies about the time can start a job a little early or end it a little late,
-    /// not by hours.
+    /// Takes in what the higher system's clock says now.
     pub fn heard(&self, now: Time) {
-        let limit = CORRECTION_SECS_MAX * 1_000_000;
-        let offset = now.0.saturating_sub(local_micros());
-        self.offset.store(if offset.abs() <= limit { offset } else { 0 }, Ordering::Relaxed);
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        *anchor = anchor.corrected(now.0, local_micros(), up_micros());
     }
 
     /// How long it is until `then`; nothing if it has passed.
@@ -34,6 +61,12 @@ impl Clock {
         let micros = then.0.saturating_sub(self.now().0);
         std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
+}
+
+/// Counts on while the machine sleeps, and nobody sets it.
+fn up_micros() -> i64 {
+    let up = clock_gettime(ClockId::Boottime);
+    up.tv_sec.saturating_mul(1_000_000).saturating_add(up.tv_nsec / 1000)
 }
 
 fn local_micros() -> i64 {
@@ -48,4 +81,31 @@ pub(crate) fn rfc3339(time: Time) -> String {
 /// Any number. Without randomness it is the clock's, which still spreads hosts.
 pub(crate) fn chance() -> u64 {
     getrandom::u64().unwrap_or_else(|_| local_micros().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    #[test]
+    fn a_clock_that_jumps_by_hours_moves_no_job() {
+        let anchor = Anchor { shown: 100 * HOUR, up: HOUR };
+        // An hour later the machine's clock was set five hours ahead; nobody says anything else.
+        assert_eq!(anchor.now(2 * HOUR), 101 * HOUR);
+        // The higher system says what this clock says, about: it is followed, the jump is not.
+        let said = 101 * HOUR + 5_000_000;
+        let followed = anchor.corrected(said, 106 * HOUR, 2 * HOUR);
+        assert_eq!(followed.now(2 * HOUR), said);
+    }
+
+    #[test]
+    fn a_lie_about_the_time_is_not_followed_and_a_clock_set_right_is() {
+        let anchor = Anchor { shown: 100 * HOUR, up: 0 };
+        assert_eq!(anchor.corrected(200 * HOUR, 100 * HOUR, 0).now(0), 100 * HOUR);
+        // The machine started with a clock that was wrong, and was set right.
+        assert_eq!(anchor.corrected(200 * HOUR, 200 * HOUR + 1, 0).now(0), 200 * HOUR);
+        assert_eq!(anchor.corrected(i64::MAX, i64::MIN, 0).now(0), 100 * HOUR);
+    }
 }

@@ -1,8 +1,9 @@
 //! Running an installer so that it outlives the agent and its end is evidence.
 //!
 //! The agent starts a process of this same program, which makes itself a session of its own, notes in the spool folder
-//! who it is (`started`) and whom it started (`child`), keeps the end of the output, and writes how it ended (`exit`),
-//! each file whole or not at all. Whoever looks later reads the folder: a process is the same only if pid, start time and
+//! who it is (`started`) and who is to be the installer (`child`), keeps the end of the output, and writes how it ended
+//! (`exit`), each file whole or not at all. The process that is to be the installer is this program too: it becomes the
+//! installer only when it has been noted, so that none ever runs that nobody can find. Whoever looks later reads the folder: a process is the same only if pid, start time and
 //! the machine's boot id are.
 
 mod process;
@@ -22,6 +23,8 @@ use std::time::Duration;
 const WRAPPER: &str = "PACKHORSE_INSTALLER_WRAPPER";
 /// The hidden command of the program that leads to [`run_installer_wrapper`].
 const COMMAND: &str = "__installer";
+/// This very program, also after its file was replaced by a newer one.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How often it is looked whether an installer has ended that is not the agent's own child any more.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -59,7 +62,7 @@ pub(crate) async fn ended(spool: &Spool) -> io::Result<End> {
 }
 
 async fn start(spool: &Spool, installer: Installer) -> io::Result<()> {
-    let Some(program) = wrapper_program()? else { return start_here(spool, installer).await };
+    let Some(program) = wrapper_program() else { return start_here(spool, installer).await };
     let mut command = tokio::process::Command::new(program);
     command.arg(COMMAND).arg(spool.folder()).arg(installer.timeout_secs.to_string()).arg("--");
     command.args(&installer.argv).env_clear().envs(environment());
@@ -70,18 +73,18 @@ async fn start(spool: &Spool, installer: Installer) -> io::Result<()> {
 }
 
 /// The program that has the hidden command. The unit tests' own has not: `None`.
-fn wrapper_program() -> io::Result<Option<PathBuf>> {
+fn wrapper_program() -> Option<PathBuf> {
     match std::env::var_os(WRAPPER) {
-        Some(program) => Ok(Some(program.into())),
-        None if cfg!(test) => Ok(None),
-        None => std::env::current_exe().map(Some),
+        Some(program) => Some(program.into()),
+        None if cfg!(test) => None,
+        None => Some(OWN_PROGRAM.into()),
     }
 }
 
 /// The same work on a thread.
 async fn start_here(spool: &Spool, installer: Installer) -> io::Result<()> {
     let (spool, timeout) = (spool.clone(), Duration::from_secs(installer.timeout_secs.into()));
-    let work = move || wrapper::work(&spool, timeout, &installer.argv);
+    let work = move || wrapper::work(&spool, timeout, &installer.argv, None);
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 

@@ -3,7 +3,7 @@
 
 use packhorse_domain::facts::{self, Facts};
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::{Gate, Job, Place, Proof, Standing, gate};
+use packhorse_domain::job::{Gate, HostRole, Job, JobType, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, PublicKey};
 use packhorse_wire::messages::JobOrder;
@@ -189,6 +189,11 @@ impl Judge {
             .trust
             .job(&order.job, &self.delegations, Some(&self.place), now)
             .map_err(|error| Refused::new("bad_job", about(order), error.to_string()))?;
+        if job.job_type == JobType::Transfer && self.place.role == HostRole::Client {
+            let text =
+                format!("job {} is a transfer, which ends at relay systems; this host is a client", job.key);
+            return Err(Refused::new("transfer", job.key.to_string(), text));
+        }
         let revision = known(&job.key);
         if gate(revision, job.revision) == Gate::Older {
             let text = format!(

@@ -19,7 +19,7 @@ use crate::executor::{Tools, sweep};
 use crate::facts::gather;
 use crate::files::{Root, finish_all};
 use crate::judge::Judge;
-use crate::local::Local;
+use crate::local::{Local, Users};
 use crate::store::{Db, Kept};
 use crate::who::Who;
 use crate::{ClientError, RunOptions, default_socket};
@@ -122,7 +122,8 @@ impl Tasks {
         let (run, incarnation) = (chance(), kept.incarnation);
         let (link, role) = (who.link.clone(), who.role.as_str());
         let mut renewal = Renewal { who, clock: Arc::clone(&tools.clock), renewed, until };
-        let local = Local::bind(socket, events.clone(), syncs, Arc::clone(&wake))?;
+        let users = Users::below(std::path::Path::new("/"));
+        let local = Local::bind(socket, events.clone(), Arc::clone(&tools), users, syncs, Arc::clone(&wake))?;
         let looking = Arc::clone(&tools);
         let driver = Driver::restore(Parts {
             tools: Arc::clone(&tools),

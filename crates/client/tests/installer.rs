@@ -13,9 +13,10 @@ mod higher;
 mod system;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use packhorse_client::{ClientError, IdentitySource, JoinOptions, Joined, RunOptions, ask, join, run};
 use packhorse_domain::job::JobPackage;
@@ -38,10 +39,32 @@ fn main() -> ExitCode {
         // As the test harness is asked for the names of its tests.
         "--list" => ExitCode::SUCCESS,
         _ => {
+            a_start_that_is_not_noted_starts_nothing();
             runtime().block_on(killed_while_dpkg_runs());
             ExitCode::SUCCESS
         }
     }
+}
+
+/// The gate of which the wrapper was killed before it gave the word.
+fn a_start_that_is_not_noted_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let gate = |word: &str| {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["__installer", "--gate"])
+            .arg(folder.path())
+            .args(["--", "/usr/bin/touch"])
+            .arg(&mark)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(word.as_bytes()).unwrap();
+        child.wait().unwrap().code()
+    };
+    assert_eq!((gate(""), mark.exists()), (Some(1), false), "without the word nothing is started");
+    assert_eq!((gate("\n"), mark.exists()), (Some(0), true));
+    println!("an installer that was not noted does not start");
 }
 
 async fn killed_while_dpkg_runs() {

@@ -24,8 +24,8 @@ impl Process {
     pub fn start<S: AsRef<OsStr>>(args: &[S], environment: &[(String, String)], log: &Path) -> Process {
         let out = File::options().create(true).append(true).open(log).expect("the log can be written");
         let mut command = Command::new(binary::path());
-        command.args(args).envs(environment.iter().map(|(name, value)| (name, value)));
-        command.env_remove("PACKHORSE_CONTEXT").env_remove("PACKHORSE_SOCKET");
+        command.args(args).env_remove("PACKHORSE_CONTEXT").env_remove("PACKHORSE_SOCKET");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         // Not even if this process itself is killed does anything of it stay behind.
         command.env("PACKHORSE_DIES_WITH_PARENT", "1");
         command.stdin(Stdio::null());

@@ -9,12 +9,15 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::net::sockopt::ip_original_dst;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::sockopt::{ip_original_dst, set_socket_send_buffer_size};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 pub use weather::Weather;
+
+/// What a line holds of one direction of a connection, on each side.
+const BUFFERED_BYTES: usize = 64 << 10;
 
 /// What the line does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +203,12 @@ async fn accept(listener: StdListener, line: Arc<Line>) {
     }
 }
 
+async fn call(target: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_recv_buffer_size(BUFFERED_BYTES as u32)?;
+    socket.connect(target).await
+}
+
 async fn connection(lower: TcpStream, line: Arc<Line>) {
     let mut cuts = line.cuts.subscribe();
     let number = line.opened.fetch_add(1, Ordering::Relaxed);
@@ -207,9 +216,11 @@ async fn connection(lower: TcpStream, line: Arc<Line>) {
         return;
     }
     let Ok(target) = line.target.of(&lower) else { return };
-    let Ok(higher) = TcpStream::connect(target).await else { return };
-    // Small answers are what control connections are made of.
+    let Ok(higher) = call(target).await else { return };
+    // Small answers are what control connections are made of. And what the lower system does not read is not to pile up
+    // here: it would have crossed the line although nobody took it.
     let _ = (lower.set_nodelay(true), higher.set_nodelay(true));
+    let _ = set_socket_send_buffer_size(&lower, BUFFERED_BYTES);
     tokio::select! {
         () = pump::both(lower, higher, &line, number) => {}
         _ = cuts.changed() => {}

@@ -62,6 +62,12 @@ fn next_clock(time: Time, now: &Zoned) -> Option<Timestamp> {
     Some(next.timestamp())
 }
 
+/// What this system's clock shows at an instant, written as if in UTC: for `--host-time`.
+pub fn as_shown(at: Timestamp, now: &Zoned) -> String {
+    let shown = now.time_zone().to_datetime(at).to_zoned(jiff::tz::TimeZone::UTC);
+    shown.map_or(at, |shown| shown.timestamp()).to_string()
+}
+
 /// Checks `--at` and `--until` together.
 ///
 /// # Errors

@@ -18,6 +18,10 @@ use crate::system::{System, now};
 /// It is looked this often whether the hour has come at which a line carries nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Bounds of [`window`].
+const WINDOW_BYTES_MIN: usize = 32 << 10;
+const WINDOW_BYTES_MAX: usize = 4 << 20;
+
 /// What a relay may take in at a time, by what is set there.
 pub fn intake_of(doc: &ControlDoc, now: Time) -> Intake {
     if doc.down.is_empty() {
@@ -60,6 +64,13 @@ fn zone(doc: &ControlDoc) -> TimeZone {
 /// Whether this relay takes in nothing at all now.
 pub fn shut(system: &System) -> bool {
     !matches!(intake_of(&system.control(), now()), Intake::Open(_))
+}
+
+/// What may have come of content before it is taken by its pace: half a second's worth, which also fills a long line; `None`:
+/// what the kernel likes. Without it a limited line would first carry megabytes as fast as it can.
+pub fn window(system: &System) -> Option<usize> {
+    let bytes = rate(system)? / 16;
+    Some(usize::try_from(bytes).unwrap_or(WINDOW_BYTES_MAX).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX))
 }
 
 /// What this relay's line to its higher system may carry now, bits per second; `None`: as much as it can.

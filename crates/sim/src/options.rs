@@ -31,6 +31,14 @@ pub enum Plant {
     LowerVersions,
     /// Versions are compared as texts: 9 is newer than 10.
     CompareAsText,
+    /// An offer that is shown is taken for required at once.
+    RequireAtOnce,
+    /// A user's choice is taken for one of another offer.
+    ChooseAnother,
+    /// An agent forgets at a restart that jobs are suspended.
+    ForgetSuspended,
+    /// An agent forgets at a restart what was put off, and for when something was chosen.
+    ForgetWhen,
     /// A reader whose cursor means nothing is not given a new feed.
     NeverRebuild,
 }

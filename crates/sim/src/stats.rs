@@ -114,6 +114,14 @@ stats! {
     missed,
     /// Lines ended as superseded.
     superseded,
+    /// Lines ended as rejected.
+    rejected,
+    /// Offers that ended unchosen.
+    offers_ended,
+    /// Wishes of users that were granted.
+    wishes,
+    /// Jobs suspended.
+    suspended_jobs,
 }
 
 impl fmt::Display for Stats {

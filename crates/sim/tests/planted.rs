@@ -89,3 +89,23 @@ fn rule_11_versions_compared_as_texts() {
 fn rule_9_a_feed_that_is_never_made_anew() {
     check(Plant::NeverRebuild, Rule::GoesOn);
 }
+
+#[test]
+fn rule_4_an_offer_taken_for_required() {
+    check(Plant::RequireAtOnce, Rule::NoChoiceNoInstall);
+}
+
+#[test]
+fn rule_4_a_choice_taken_for_another() {
+    check(Plant::ChooseAnother, Rule::NoChoiceNoInstall);
+}
+
+#[test]
+fn rule_10_a_suspended_job_that_goes_on_after_a_restart() {
+    check(Plant::ForgetSuspended, Rule::InItsWindow);
+}
+
+#[test]
+fn rule_10_a_time_that_is_forgotten_at_a_restart() {
+    check(Plant::ForgetWhen, Rule::InItsWindow);
+}

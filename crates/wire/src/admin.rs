@@ -541,6 +541,9 @@ pub struct ResultView {
     pub tail: String,
     /// A verdict that a higher system had made meanwhile: `missed`, `cancelled`, `superseded`.
     pub verdict: Option<String>,
+    /// The user who chose or rejected it; `required` for an offer that was required by then.
+    #[serde(default)]
+    pub by: Option<String>,
 }
 
 /// What a job would do.

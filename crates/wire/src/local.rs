@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Longest line in bytes.
-pub const LINE_BYTES_MAX: usize = 64 << 10;
+pub const LINE_BYTES_MAX: usize = 256 << 10;
 
 /// What a user on the host may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,12 @@ pub enum LocalRequest {
     Postpone {
         /// Which, as in `Offers`.
         offer: String,
+        /// To when, RFC 3339; `None`: the agent's usual time.
+        #[serde(default)]
+        until: Option<String>,
     },
+    /// The system is about to stop: install what is held for that. Root only.
+    Stopping,
 }
 
 /// The agent's answer.
@@ -51,9 +56,17 @@ pub enum LocalResponse {
         error: Option<String>,
     },
     /// To `Offers`.
-    Offers(Vec<LocalOffer>),
+    Offers {
+        /// The newest job first.
+        offers: Vec<LocalOffer>,
+    },
     /// To `Choose`, `Reject` and `Postpone`: how it stands now.
     Changed(Box<LocalOffer>),
+    /// To `Stopping`: it is done.
+    Stopped {
+        /// How many packages were held for it.
+        installed: u64,
+    },
     /// Not done.
     Refused {
         /// Why.
@@ -152,4 +165,45 @@ pub struct LocalOffer {
     pub reason: Option<String>,
     /// Whether the user who asks may decide; why not, otherwise, stands in `reason`.
     pub may_choose: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_goes_over_the_socket_and_back() {
+        let offer = LocalOffer {
+            id: "1".into(),
+            job: "server/3".into(),
+            kind: "offer".into(),
+            package: "main/editor@1:1".into(),
+            name: "editor".into(),
+            version: "1".into(),
+            summary: String::new(),
+            size_bytes: 1,
+            missing_bytes: None,
+            from: "osaka".into(),
+            takes_secs: None,
+            state: "offered".into(),
+            chosen_for: None,
+            until: "2026-12-01T00:00:00Z".into(),
+            required_from: None,
+            postpones_left: 0,
+            reason: None,
+            may_choose: true,
+        };
+        for answer in [
+            LocalResponse::Offers { offers: vec![offer.clone()] },
+            LocalResponse::Changed(Box::new(offer)),
+            LocalResponse::Synced { orders: 1, error: None },
+            LocalResponse::Stopped { installed: 1 },
+            LocalResponse::Refused { message: "no".into(), hint: None },
+        ] {
+            let text = serde_json::to_string(&answer).unwrap();
+            assert_eq!(serde_json::from_str::<LocalResponse>(&text).unwrap(), answer);
+        }
+        let asked: LocalRequest = serde_json::from_str(r#"{"ask":"postpone","offer":"1"}"#).unwrap();
+        assert_eq!(asked, LocalRequest::Postpone { offer: "1".into(), until: None });
+    }
 }

@@ -37,7 +37,8 @@ impl Driver {
             .lines()
             .any(|other| other.id.package == line.package && other.id != line && !other.stage.is_end());
         if !wanted {
-            self.spawn(line, What::Drop);
+            let what = if self.is_offered(&line.package) { What::Unstage } else { What::Drop };
+            self.spawn(line, what);
         }
     }
 
@@ -58,12 +59,12 @@ impl Driver {
             // The driver may be gone; then what was done is found at the next start.
             let _ = events.send(Event::Answer { generation, line: answered, input }).await;
         });
-        if what != What::Drop {
+        if !matches!(what, What::Drop | What::Unstage) {
             self.running.insert(line, Running { generation, handle });
         }
     }
 
-    fn task(&self, id: &LineId) -> Option<Task> {
+    pub(super) fn task(&self, id: &LineId) -> Option<Task> {
         let line = self.agent.lines().find(|line| line.id == *id)?;
         let known = self.agent.job(&id.job)?;
         let label = known.job.packages.get(id.place as usize)?.label.clone();

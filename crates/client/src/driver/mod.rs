@@ -2,6 +2,7 @@
 
 mod effects;
 mod facts;
+mod offers;
 mod orders;
 mod status;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Write};
+use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Wish, Write};
 use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::PackageId;
@@ -20,6 +21,8 @@ use packhorse_wire::local::LocalStatus;
 use packhorse_wire::messages::{CopyHint, FeedResponse};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+
+pub(crate) use offers::Listed;
 
 use crate::ClientError;
 use crate::clock::chance;
@@ -69,6 +72,21 @@ pub(crate) enum Event {
     Facts(Facts),
     /// What a user asks.
     Status(oneshot::Sender<LocalStatus>),
+    /// What users may decide on.
+    Offers(oneshot::Sender<Vec<Listed>>),
+    /// What a user decided.
+    Wish {
+        /// Of which offer.
+        offer: String,
+        /// Who, by the socket.
+        by: String,
+        /// What.
+        wish: Wish,
+        /// How it stands then, or why it is not done.
+        answer: oneshot::Sender<Result<Box<Listed>, String>>,
+    },
+    /// The system is about to stop; answered with how many packages were installed for that, when they are.
+    Stopping(oneshot::Sender<u64>),
 }
 
 /// What an agent is made of, apart from the machine.
@@ -114,6 +132,8 @@ pub(crate) struct Driver {
     wake: Arc<Notify>,
     events: mpsc::Sender<Event>,
     idle: bool,
+    /// Who waits for the end of what is installed before the system stops, and how much that is.
+    stops: Vec<(u64, oneshot::Sender<u64>)>,
 }
 
 impl Driver {
@@ -147,12 +167,14 @@ impl Driver {
             wake,
             events,
             idle: false,
+            stops: Vec::new(),
         }
     }
 
-    /// The packages that somebody waits for.
+    /// The packages that somebody waits for, or may still choose.
     pub fn wanted(&self) -> Vec<PackageId> {
-        self.agent.lines().filter(|line| !line.stage.is_end()).map(|line| line.id.package).collect()
+        let wanted = self.agent.lines().filter(|line| !line.stage.is_end() || line.may_be_chosen());
+        wanted.map(|line| line.id.package).collect()
     }
 
     /// Works until nobody can reach it any more.
@@ -223,10 +245,36 @@ impl Driver {
                 Ok(())
             }
             Event::Facts(facts) => self.facts(facts).await,
+            Event::Offers(answer) => {
+                let _ = answer.send(self.offers());
+                Ok(())
+            }
+            Event::Wish { offer, by, wish, answer } => {
+                let outcome = self.wish(&offer, by, wish).await?;
+                let _ = answer.send(outcome.map(Box::new));
+                Ok(())
+            }
+            Event::Stopping(answer) => {
+                self.input(Input::Stopping).await?;
+                let held = self.agent.lines().filter(|line| line.released && !line.stage.is_end()).count();
+                self.stops.push((held as u64, answer));
+                self.answer_stops();
+                Ok(())
+            }
             Event::Status(answer) => {
                 let status = self.status().await;
                 let _ = answer.send(status);
                 Ok(())
+            }
+        }
+    }
+
+    /// Whoever stops the system waits until nothing that was held for that is being installed.
+    fn answer_stops(&mut self) {
+        if !self.agent.is_stopping() {
+            for (held, answer) in self.stops.drain(..) {
+                // Whoever asked may have gone.
+                let _ = answer.send(held);
             }
         }
     }
@@ -256,6 +304,7 @@ impl Driver {
         for effect in effects {
             self.start(effect);
         }
+        self.answer_stops();
         Ok(())
     }
 

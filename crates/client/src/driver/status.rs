@@ -59,7 +59,7 @@ impl Driver {
         }
     }
 
-    fn reason(&self, line: &AgentLine) -> Option<String> {
+    pub(super) fn reason(&self, line: &AgentLine) -> Option<String> {
         let text = match &line.stage {
             Stage::Offered => "it is offered to the user: packhorse offers".to_owned(),
             Stage::Probing => "it is being looked at what is installed".to_owned(),
@@ -84,7 +84,7 @@ impl Driver {
     }
 }
 
-fn state(line: &AgentLine) -> State {
+pub(super) fn state(line: &AgentLine) -> State {
     match &line.stage {
         Stage::Installing | Stage::Checking => State::Installing,
         Stage::Ended(outcome) => outcome.end,

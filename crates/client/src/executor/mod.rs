@@ -84,6 +84,8 @@ pub(crate) enum What {
     Recover,
     /// Forget what was staged.
     Drop,
+    /// Forget what was staged, but not the manifest.
+    Unstage,
 }
 
 /// For which line, with all that is known of it.
@@ -124,8 +126,8 @@ impl Tools {
             What::Install => self.install(&task, &busy).await,
             What::Check => Input::Checked(line, self.check(&task, &busy).await),
             What::Recover => self.recover(&task, &busy).await,
-            What::Drop => {
-                self.tidy(&task, &busy).await;
+            What::Drop | What::Unstage => {
+                self.tidy(&task, what == What::Unstage, &busy).await;
                 return None;
             }
         })

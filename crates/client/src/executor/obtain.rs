@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use packhorse_content::fetch::{self, AcceptError, FetchError, Progress, Target};
 use packhorse_content::frame::Frame;
@@ -21,12 +22,14 @@ use tokio::sync::Notify;
 
 use super::{Busy, Percent, Task, Tools};
 use crate::files::{Folder, split, staging_name};
-use crate::store::{Installed, note_staged};
+use crate::store::{Installed, note_rate, note_staged};
 use crate::zone;
 use source::LinkSource;
 
 /// Failures in a row after which the line waits, with its reason, and lets others go first.
 const FAILURES_MAX: u32 = 3;
+/// Least that has to come for its time to say something about the line.
+const MEASURED_BYTES_MIN: u64 = 64 << 10;
 
 impl Tools {
     /// Takes it in; what is there already is not asked for again.
@@ -126,10 +129,12 @@ impl Tools {
         let mut have = manifest.unique_bytes().saturating_sub(manifest.bytes_of(&target.missing()));
         let (enough, mut failures, mut last) = (Notify::new(), 0, None);
         self.tell(task, have, manifest.unique_bytes());
+        let (began, mut came_bytes) = (Instant::now(), 0u64);
         let fetching = fetch::obtain(target, source, |event| match event {
             Progress::Received { plain_bytes, .. } => {
                 failures = 0;
                 have = have.saturating_add(plain_bytes);
+                came_bytes = came_bytes.saturating_add(plain_bytes);
                 self.tell(task, have, manifest.unique_bytes());
             }
             Progress::Waiting { error, .. } => {
@@ -144,10 +149,23 @@ impl Tools {
             outcome = fetching => Some(outcome),
             () = enough.notified() => None,
         };
+        self.measured(came_bytes, began.elapsed()).await;
         match outcome {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.trouble(&error)),
             None => Err(last.unwrap_or_else(|| self.above(Code::Network, &"the line broke"))),
+        }
+    }
+
+    /// Notes how fast content came, for saying how long it will take. Too little says nothing.
+    async fn measured(&self, bytes: u64, took: Duration) {
+        if bytes < MEASURED_BYTES_MIN {
+            return;
+        }
+        let micros = took.as_micros().max(1);
+        let rate = u64::try_from(u128::from(bytes) * 1_000_000 / micros).unwrap_or(u64::MAX).max(1);
+        if let Err(error) = self.db.run(move |connection| note_rate(connection, rate)).await {
+            tracing::warn!(%error, "the measured rate could not be noted");
         }
     }
 

@@ -13,12 +13,12 @@ use crate::store::{forget_staged, staged};
 
 impl Tools {
     /// Removes what a line staged; what cannot be removed is left to the next start.
-    pub(super) async fn tidy(self: &Arc<Self>, task: &Task, busy: &Busy) {
+    pub(super) async fn tidy(self: &Arc<Self>, task: &Task, keeps_manifest: bool, busy: &Busy) {
         let (package, spool) = (task.line.package, self.spool(task));
         let outcome = self
             .blocking(busy, move |tools| {
                 spool.remove()?;
-                tools.forget(package)
+                tools.forget(package, keeps_manifest)
             })
             .await;
         if let Err(error) = outcome {
@@ -26,13 +26,16 @@ impl Tools {
         }
     }
 
-    fn forget(&self, package: PackageId) -> io::Result<()> {
+    fn forget(&self, package: PackageId, keeps_manifest: bool) -> io::Result<()> {
         let places = self.db.run_blocking(|connection| staged(connection)).map_err(io::Error::other)?;
         for (_, beside) in places.into_iter().filter(|(found, _)| *found == package) {
             remove_staged(&self.root, &self.data, package, &beside)?;
             let forget =
                 move |connection: &mut rusqlite::Connection| forget_staged(connection, package, &beside);
             self.db.run_blocking(forget).map_err(io::Error::other)?;
+        }
+        if keeps_manifest {
+            return Ok(());
         }
         for path in [self.manifest_path(package), self.manifest_path(package).with_extension("part")] {
             gone(std::fs::remove_file(path))?;
@@ -62,7 +65,7 @@ fn gone(outcome: io::Result<()>) -> io::Result<()> {
 pub(crate) fn sweep(tools: &Tools, wanted: &[PackageId]) {
     let places = tools.db.run_blocking(|connection| staged(connection)).unwrap_or_default();
     for (package, _) in places.into_iter().filter(|(package, _)| !wanted.contains(package)) {
-        if let Err(error) = tools.forget(package) {
+        if let Err(error) = tools.forget(package, false) {
             tracing::warn!(%package, %error, "what was left in staging could not be removed");
         }
     }

@@ -156,6 +156,16 @@ impl Spool {
         self.write("exit", end)
     }
 
+    /// The installer could not be started, and why.
+    pub(super) fn refused(&self, why: &str) -> io::Result<()> {
+        self.write("refused", &why)
+    }
+
+    /// Why the installer could not be started, if that is so.
+    pub(super) fn why_refused(&self) -> io::Result<Option<String>> {
+        self.read("refused")
+    }
+
     /// Whole or not at all, and durable.
     fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let beside = self.0.join(format!("{name}.new"));

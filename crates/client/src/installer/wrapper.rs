@@ -1,9 +1,9 @@
 //! The process around an installer.
 
-use std::ffi::OsString;
-use std::io::{self, Read};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,10 +21,19 @@ const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a killed group is waited for.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// First argument of the process that becomes the installer.
+const GATE: &str = "--gate";
+/// Exit code of a gate whose program could not be started, as shells say it.
+const NOT_STARTED: u8 = 127;
+
 /// The process an installer runs in: `SPOOL TIMEOUT_SECS -- PROGRAM ARGUMENT…`. It is a session of its own, so that it
-/// outlives the agent, and writes how the installer ended into the spool folder.
+/// outlives the agent, and writes how the installer ended into the spool folder. With `--gate SPOOL -- PROGRAM ARGUMENT…` it
+/// is the process that becomes the installer once its start is noted.
 pub fn run_installer_wrapper(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let mut args = args;
+    let mut args = args.peekable();
+    if args.next_if(|first| first == GATE).is_some() {
+        return gate(args);
+    }
     let spool = args.next().map(PathBuf::from);
     let timeout = args.next().and_then(|text| text.to_str()?.parse().ok()).map(Duration::from_secs);
     let dashes = args.next().is_some_and(|dashes| dashes == "--");
@@ -34,48 +43,108 @@ pub fn run_installer_wrapper(args: impl Iterator<Item = OsString>) -> ExitCode {
     };
     // Fails only for the leader of a group, which a process just started by another is not.
     let _ = rustix::process::setsid();
-    match work(&Spool::of(spool), timeout, &argv) {
+    match work(&Spool::of(spool), timeout, &argv, Some(Path::new(super::OWN_PROGRAM))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// Notes the start, runs, notes the end.
+/// Waits for the word that this process is noted in the spool folder, and becomes the installer. Where the word does not come,
+/// because whoever was to give it was killed, nothing is started: an installer that runs is always one that was noted.
+fn gate(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let spool = args.next().map(|path| Spool::of(path.into()));
+    let dashes = args.next().is_some_and(|dashes| dashes == "--");
+    let (Some(spool), true, Some(program)) = (spool, dashes, args.next()) else { return ExitCode::from(2) };
+    if io::stdin().read_exact(&mut [0]).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let error = Command::new(&program).args(args).stdin(Stdio::null()).exec();
+    match spool.refused(&not_started(&program, &error)) {
+        Ok(()) => ExitCode::from(NOT_STARTED),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> String {
+    format!("{} could not be started: {error}", program.to_string_lossy())
+}
+
+/// Notes the start, runs, notes the end. `gate` is the program that has the hidden command; without it (in unit tests) the
+/// installer is noted only after it was started.
 ///
 /// # Errors
 /// The spool folder; then nothing was run, or its end is not known.
-pub(super) fn work(spool: &Spool, timeout: Duration, argv: &[OsString]) -> io::Result<()> {
+pub(super) fn work(
+    spool: &Spool,
+    timeout: Duration,
+    argv: &[OsString],
+    gate: Option<&Path>,
+) -> io::Result<()> {
     let me = Process::of(std::process::id()).ok_or_else(|| io::Error::other("/proc is not mounted"))?;
     let held = spool.hold()?;
     spool.started(&me)?;
-    let end = match spawn(argv) {
-        Ok(child) => watch(spool, child, timeout)?,
+    let end = match spawn(spool, argv, gate) {
+        Ok(mut started) => {
+            begin(spool, &mut started.0)?;
+            watch(started, timeout)?
+        }
         Err(error) => {
-            let program = argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let why = format!("{program} could not be started: {error}");
+            let why = not_started(argv.first().map_or(OsStr::new("nothing"), OsString::as_os_str), &error);
             End { code: None, timed_out: false, why, tail: String::new() }
         }
+    };
+    let end = match spool.why_refused()? {
+        Some(why) => End { code: None, why, ..end },
+        None => end,
     };
     spool.ended(&end)?;
     drop(held);
     Ok(())
 }
 
-fn spawn(argv: &[OsString]) -> io::Result<(Child, Output)> {
+fn spawn(spool: &Spool, argv: &[OsString], gate: Option<&Path>) -> io::Result<(Child, Output)> {
     let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("no program"))?;
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    let mut command = match gate {
+        Some(gate) => {
+            let mut command = Command::new(gate);
+            command
+                .arg(super::COMMAND)
+                .arg(GATE)
+                .arg(spool.folder())
+                .arg("--")
+                .args(argv)
+                .stdin(Stdio::piped());
+            command
+        }
+        None => {
+            let mut command = Command::new(program);
+            command.args(args).stdin(Stdio::null());
+            command
+        }
+    };
+    command.stdout(writer.try_clone()?).stderr(writer).process_group(0);
     let child = command.spawn()?;
     // The command holds the writing end; without it the reader sees the output's end.
     drop(command);
     Ok((child, Output::read(reader)?))
 }
 
-fn watch(spool: &Spool, (mut child, output): (Child, Output), timeout: Duration) -> io::Result<End> {
+/// Notes the process that is to be the installer, durably, and lets it begin.
+fn begin(spool: &Spool, child: &mut Child) -> io::Result<()> {
+    // Dropped without a word, the gate ends and starts nothing.
+    let word = child.stdin.take();
     if let Some(process) = Process::of(child.id()) {
         spool.child(&process)?;
     }
+    match word {
+        // A gate that died meanwhile is seen by its end.
+        Some(mut word) => word.write_all(b"\n").or(Ok(())),
+        None => Ok(()),
+    }
+}
+
+fn watch((mut child, output): (Child, Output), timeout: Duration) -> io::Result<End> {
     let deadline = Instant::now().checked_add(timeout);
     loop {
         if let Some(status) = child.try_wait()? {
@@ -172,7 +241,7 @@ mod tests {
         assert_eq!(spool.look().unwrap(), Look::Running);
         drop(held);
         assert_eq!(spool.look().unwrap(), Look::Gone);
-        assert!(work(&spool, Duration::from_secs(1), &["/bin/true".into()]).is_err());
+        assert!(work(&spool, Duration::from_secs(1), &["/bin/true".into()], None).is_err());
         spool.remove().unwrap();
         assert_eq!(spool.look().unwrap(), Look::Gone);
     }
@@ -181,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path(), "x");
         spool.make().unwrap();
-        work(&spool, timeout, &["/bin/sh".into(), "-c".into(), script.into()]).unwrap();
+        work(&spool, timeout, &["/bin/sh".into(), "-c".into(), script.into()], None).unwrap();
         let Look::Ended(end) = spool.look().unwrap() else { panic!("no end") };
         end
     }
@@ -205,7 +274,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::at(folder.path(), "x");
         spool.make().unwrap();
-        work(&spool, Duration::from_secs(1), &["/no/such/program".into()]).unwrap();
+        work(&spool, Duration::from_secs(1), &["/no/such/program".into()], None).unwrap();
         let Look::Ended(end) = spool.look().unwrap() else { panic!("no end") };
         assert!(end.code.is_none() && end.why.contains("/no/such/program"));
     }

@@ -1,10 +1,13 @@
 //! The user's socket.
 
 mod ask;
+mod offers;
 mod serve;
+mod users;
 
 pub use ask::ask;
 pub(crate) use serve::Local;
+pub(crate) use users::Users;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

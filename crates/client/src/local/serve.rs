@@ -13,10 +13,12 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::short;
+use super::users::{Peer, Users};
 use crate::ClientError;
 use crate::control::feed::Sync;
 use crate::driver::Event;
 use crate::error::file_error;
+use crate::executor::Tools;
 
 /// Most callers at a time; further ones are closed.
 const CALLERS_MAX: usize = 32;
@@ -31,6 +33,10 @@ pub(crate) struct Local {
     path: PathBuf,
     /// The driver.
     pub driver: mpsc::Sender<Event>,
+    /// What manifests are read with.
+    pub tools: Arc<Tools>,
+    /// Who may ask what.
+    pub users: Users,
     /// The feed.
     pub syncs: mpsc::Sender<Sync>,
     /// Whoever sends reports.
@@ -45,6 +51,8 @@ impl Local {
     pub fn bind(
         path: &Path,
         driver: mpsc::Sender<Event>,
+        tools: Arc<Tools>,
+        users: Users,
         syncs: mpsc::Sender<Sync>,
         wake: Arc<Notify>,
     ) -> Result<Local, ClientError> {
@@ -67,14 +75,19 @@ impl Local {
         let listener = UnixListener::bind(&address).map_err(file_error(path))?;
         let all = std::fs::Permissions::from_mode(0o666);
         std::fs::set_permissions(path, all).map_err(file_error(path))?;
-        Ok(Local { listener, path: path.to_owned(), driver, syncs, wake })
+        Ok(Local { listener, path: path.to_owned(), driver, tools, users, syncs, wake })
     }
 
     /// Answers until the agent ends.
     pub async fn run(self) {
         let callers = Arc::new(Semaphore::new(CALLERS_MAX));
-        let asked =
-            Asked { driver: self.driver.clone(), syncs: self.syncs.clone(), wake: Arc::clone(&self.wake) };
+        let asked = Asked {
+            driver: self.driver.clone(),
+            tools: Arc::clone(&self.tools),
+            users: self.users.clone(),
+            syncs: self.syncs.clone(),
+            wake: Arc::clone(&self.wake),
+        };
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -106,9 +119,12 @@ impl Drop for Local {
     }
 }
 
+/// Whoever answers callers.
 #[derive(Clone)]
-struct Asked {
-    driver: mpsc::Sender<Event>,
+pub(super) struct Asked {
+    pub driver: mpsc::Sender<Event>,
+    pub tools: Arc<Tools>,
+    pub users: Users,
     syncs: mpsc::Sender<Sync>,
     wake: Arc<Notify>,
 }
@@ -119,7 +135,7 @@ impl Asked {
         let line = timeout(LINE_TIMEOUT, read_line(&mut stream)).await??;
         tracing::debug!(uid = peer.uid(), gid = peer.gid(), pid = peer.pid(), "asked at the user's socket");
         let response = match serde_json::from_str(&line) {
-            Ok(request) => self.answer(request).await,
+            Ok(request) => self.answer(Peer { uid: peer.uid(), gid: peer.gid() }, request).await,
             Err(error) => refused(&format!("the request cannot be understood: {error}")),
         };
         let mut answer = serde_json::to_vec(&response)?;
@@ -127,7 +143,7 @@ impl Asked {
         timeout(LINE_TIMEOUT, stream.write_all(&answer)).await?
     }
 
-    async fn answer(&self, request: LocalRequest) -> LocalResponse {
+    async fn answer(&self, peer: Peer, request: LocalRequest) -> LocalResponse {
         match request {
             LocalRequest::Status => {
                 let (answer, answered) = oneshot::channel();
@@ -137,10 +153,11 @@ impl Asked {
                     _ => refused("the agent is shutting down"),
                 }
             }
-            LocalRequest::Offers => LocalResponse::Offers(Vec::new()),
-            LocalRequest::Choose { .. } | LocalRequest::Reject { .. } | LocalRequest::Postpone { .. } => {
-                refused("there is no such offer")
-            }
+            LocalRequest::Offers => self.offers(peer).await,
+            LocalRequest::Stopping => self.stopping(peer).await,
+            decision @ (LocalRequest::Choose { .. }
+            | LocalRequest::Reject { .. }
+            | LocalRequest::Postpone { .. }) => self.decide(peer, decision).await,
             LocalRequest::Sync => {
                 self.wake.notify_one();
                 let (answer, answered) = oneshot::channel();
@@ -172,6 +189,10 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<String> {
     Ok(line)
 }
 
-fn refused(message: &str) -> LocalResponse {
+pub(super) fn refused(message: &str) -> LocalResponse {
     LocalResponse::Refused { message: message.to_owned(), hint: None }
+}
+
+pub(super) fn refused_with(message: &str, hint: &str) -> LocalResponse {
+    LocalResponse::Refused { message: message.to_owned(), hint: Some(hint.to_owned()) }
 }

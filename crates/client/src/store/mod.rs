@@ -5,6 +5,7 @@ mod entry;
 mod kept;
 mod outbox;
 mod packages;
+mod rates;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod write;
 pub(crate) use kept::{Kept, job_of};
 pub(crate) use outbox::{Batch, Reporter};
 pub(crate) use packages::{Installed, Switching, forget_staged, note_staged, staged};
+pub(crate) use rates::{note_rate, rate};
 pub(crate) use write::{Alarm, Commit, Told};
 
 use std::fs::File;

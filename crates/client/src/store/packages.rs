@@ -65,6 +65,11 @@ impl Installed {
         connection.prepare(sql)?.query_map([], label)?.collect()
     }
 
+    /// The manifests of all that is installed.
+    pub fn manifests(connection: &Connection) -> rusqlite::Result<Vec<Vec<u8>>> {
+        connection.prepare("SELECT manifest FROM installed")?.query_map([], |row| row.get(0))?.collect()
+    }
+
     /// Stores it, and that its switch is over.
     pub fn put(&self, connection: &mut Connection, at: Time) -> rusqlite::Result<()> {
         let tx = connection.transaction()?;

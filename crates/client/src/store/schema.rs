@@ -8,8 +8,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::ClientError;
 use crate::clock::chance;
 
-/// The newest schema known.
-const SCHEMA: i64 = 1;
+/// The newest schema known. Version 2 has the tables of version 1; its journal knows choices, so that a program that knows
+/// only version 1 must not read it.
+const SCHEMA: i64 = 2;
 
 /// Version 1. Blobs are CBOR or envelopes as they were received; times are microseconds.
 const V1: &str = "
@@ -91,6 +92,9 @@ fn open(connection: &mut Connection) -> rusqlite::Result<i64> {
         put(&tx, "base", "0")?;
     }
     tx.execute_batch(FACTS)?;
+    if get(&tx, "schema")?.as_deref() == Some("1") {
+        put(&tx, "schema", &SCHEMA.to_string())?;
+    }
     let found = get(&tx, "schema")?.and_then(|text| text.parse().ok()).unwrap_or(i64::MAX);
     tx.commit()?;
     Ok(found)

@@ -115,3 +115,43 @@ fn what_was_told_of_the_host_is_kept_until_something_newer_is_durable_above() {
     assert_eq!(sent(), [(2, body("bsd"))]);
     assert_eq!(db.run_blocking(Kept::load).unwrap().facts, Some(told(2, "bsd")));
 }
+
+#[test]
+fn a_database_of_version_1_is_brought_forward_and_its_journal_read() {
+    use packhorse_domain::agent::Choice;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.db");
+    let mut connection = Connection::open(&path).unwrap();
+    schema::prepare(&mut connection, &path).unwrap();
+    schema::put(&connection, "schema", "1").unwrap();
+    schema::prepare(&mut connection, &path).unwrap();
+    assert_eq!(schema::get(&connection, "schema").unwrap().as_deref(), Some("2"));
+    schema::put(&connection, "schema", "3").unwrap();
+    assert!(matches!(schema::prepare(&mut connection, &path), Err(ClientError::Schema { found: 3, .. })));
+    // As the version before wrote that a package is there.
+    let old = entry(Some(2), Kind::Delivered { boot: None });
+    let bytes = super::entry::encode(&old).unwrap();
+    let before = bytes.windows(12).any(|word| word == b"delivered_in");
+    assert!(before && super::entry::decode(&bytes).unwrap() == old);
+    for kind in [
+        Kind::Offered,
+        Kind::Chosen(Choice { by: "mia".into(), at: Some(Time(7)) }),
+        Kind::Postponed { by: "mia".into(), until: Time(9) },
+    ] {
+        let written = entry(Some(3), kind);
+        assert_eq!(super::entry::decode(&super::entry::encode(&written).unwrap()).unwrap(), written);
+    }
+}
+
+#[test]
+fn a_rate_is_measured_or_not_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.db");
+    let mut connection = Connection::open(&path).unwrap();
+    schema::prepare(&mut connection, &path).unwrap();
+    assert_eq!(rate(&connection).unwrap(), None);
+    note_rate(&connection, 1000).unwrap();
+    note_rate(&connection, 2000).unwrap();
+    assert_eq!(rate(&connection).unwrap(), Some(1300));
+}

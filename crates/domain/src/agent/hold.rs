@@ -171,7 +171,8 @@ impl Agent {
         let since = line.reason.as_ref().filter(|old| old.code() == code).map_or(now, Reason::since);
         let reason = Reason::new(code, &system, since, next, &clear_of(code, &job), text);
         let same = |old: &Reason| old.same_as(&reason) && old.next_try() == reason.next_try();
-        let news = !line.reason.as_ref().is_some_and(same);
+        let news = line.unsaid || !line.reason.as_ref().is_some_and(same);
+        line.unsaid = false;
         line.reason = Some(reason.clone());
         if news {
             self.journal(id, Kind::Waits(reason), now);

@@ -86,6 +86,8 @@ pub struct AgentLine {
     pub failures: u32,
     /// Not before.
     pub next_try: Time,
+    /// Whoever was told why it waits has heard of something else since: it is said again.
+    pub unsaid: bool,
     /// Why it waits, once something held it up.
     pub reason: Option<Reason>,
     /// Exit code of the installer.
@@ -113,6 +115,7 @@ impl AgentLine {
             interrupted: 0,
             failures: 0,
             next_try: now,
+            unsaid: false,
             reason: None,
             exit_code: None,
             tail: String::new(),

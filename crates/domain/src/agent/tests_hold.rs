@@ -149,7 +149,8 @@ fn an_install_is_put_off_as_often_as_its_job_says() {
     assert_eq!(reasons(&steps[1]), vec![Code::Postponed]);
     agent.step(Input::Probed(id(1), Ok(Found::Other)), NOW, 0);
     let step = agent.step(Input::Obtained(id(1), Ok(Ready::default())), NOW, 0);
-    assert_eq!(Agent::events(&step), vec![LineEvent::Delivered], "it is brought, and not begun");
+    assert_eq!(Agent::events(&step)[0], LineEvent::Delivered, "it is brought, and not begun");
+    assert_eq!(reasons(&step), vec![Code::Postponed], "whoever hears that it is there hears why it waits");
     let first = NOW.plus_secs(POSTPONE_SECS);
     assert_eq!(agent.wakes_at(), Some(first));
     steps.push(step);

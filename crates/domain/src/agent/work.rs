@@ -80,7 +80,7 @@ impl Agent {
         line.failures = 0;
         if !line.delivered {
             line.delivered = true;
-            line.delivered_in = Some(self.boot.clone());
+            (line.delivered_in, line.unsaid) = (Some(self.boot.clone()), true);
             let boot = line.delivered_in.clone();
             self.journal(id, Kind::Delivered { boot }, now);
         }

@@ -5,6 +5,7 @@ mod cut;
 mod harness;
 mod held;
 mod install;
+mod limit;
 mod long;
 mod night;
 mod relay_lost;

@@ -13,6 +13,7 @@ mod kills;
 mod kinds;
 mod memory;
 mod moving;
+mod offers;
 mod page;
 mod relay_admin;
 mod room;

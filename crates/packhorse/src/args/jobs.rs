@@ -20,6 +20,12 @@ pub struct InstallArgs {
     /// What has not begun by then ends as missed
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// --at is what each machine's own clock shows, in its own zone
+    #[arg(long, requires = "at")]
+    pub host_time: bool,
+    /// How often its user may put it off
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub postpone: u32,
     /// Bring the packages to the relays on the way at this time: makes a transfer, too
     #[arg(long, value_name = "TIME")]
     pub stage_at: Option<String>,
@@ -77,7 +83,14 @@ pub struct TransferArgs {
 #[derive(Debug, Subcommand)]
 pub enum JobVerb {
     /// List the jobs, the newest first
-    List(ListArgs),
+    List {
+        /// Only of this type
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["install", "transfer", "offer"])]
+        job_type: Option<String>,
+        /// Which system is asked, and how it is shown.
+        #[command(flatten)]
+        args: ListArgs,
+    },
     /// Show a job and its lines; with a machine, what happened to its part of the job
     Show {
         /// The job.
@@ -90,11 +103,14 @@ pub enum JobVerb {
         #[command(flatten)]
         format: Format,
     },
-    /// Follow a job until all its lines have ended; exit code 0 if all ended well, 1 if not
+    /// Follow a job until all its lines have ended, an offer until every machine shows it; exit code 0 if all ended well, 1 if not
     Watch {
         /// The job.
         #[command(flatten)]
         job: JobAddressArgs,
+        /// Follow an offer until all its lines have ended
+        #[arg(long)]
+        to_end: bool,
     },
     /// Cancel what has not begun
     Cancel {

@@ -3,6 +3,7 @@
 mod demo;
 mod groups;
 mod jobs;
+mod offers;
 mod packages;
 mod systems;
 
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
 pub use groups::{GroupMembersArgs, GroupVerb};
 pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
+pub use offers::{ChooseArgs, OfferArgs, PostponeArgs, SocketArgs, WhichArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
@@ -79,6 +81,11 @@ pub enum Command {
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
     /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
     Install(InstallArgs),
+    /// Offer packages to the users of machines, who choose or reject them
+    ///
+    /// Prints the job's number. Only the offer travels: the package is brought to a machine when its user chooses it. Must
+    /// everyone at the destination have it: packhorse install.
+    Offer(OfferArgs),
     /// Bring packages to relay systems, where they wait: for thin lines, and for a switch-over at one moment
     ///
     /// Prints the job's number. What a relay keeps is not sent to it again, whatever job asks. Transferred again with --keep,
@@ -96,6 +103,16 @@ pub enum Command {
     /// The address opens once, within ten minutes; the browser that opens it may look for twelve hours. Browsers do not know
     /// this system's certificate authority: let yours know DATA/ca.pem, or compare the fingerprint it warns of.
     Page(PageArgs),
+    /// On a client, as its user: list what you may choose, and what you may put off
+    Offers(SocketArgs),
+    /// On a client, as its user: have an offered package installed, now or at a time
+    Choose(ChooseArgs),
+    /// On a client, as its user: say that you do not want an offered package; you may choose it later
+    Reject(WhichArgs),
+    /// On a client, as its user: take back a choice that has not begun
+    Withdraw(WhichArgs),
+    /// On a client, as its user: put an install off, if its job allows that
+    Postpone(PostponeArgs),
     /// Many simulated clients in one process, for sizing and tests
     ///
     /// They speak the real protocol over real TLS, each with its own key and certificate; they install nothing. They join
@@ -200,6 +217,17 @@ mod tests {
             "install office/editor --to pc17",
             "install office/editor base/runtime@1 --to pc17 below:osaka --to all --at 02:00 --until +3d --plan",
             "job watch 3",
+            "job watch 3 --to-end",
+            "job list --type offer --json",
+            "offer office/editor --to group:sales --until +3d --required-from +2d --choosers group:sales --keep 30d --plan",
+            "install office/editor --to all --at 02:00 --host-time --postpone 3",
+            "offers --json",
+            "choose editor --at 18:00 --socket x",
+            "choose editor --withdraw",
+            "withdraw editor --job 3",
+            "reject office/editor@2.1 --data pc17",
+            "postpone editor --until +2h",
+            "client stopping --data pc17",
             "job show osaka/3 --json",
             "job list --csv",
             "job retry 3 --failed",
@@ -261,6 +289,12 @@ mod tests {
             "group import sales",
             "server init --listen nowhere",
             "transfer a --to b",
+            "offer office/editor",
+            "offers editor",
+            "choose",
+            "choose editor --at +1h --withdraw",
+            "install a --to b --postpone x",
+            "install a --to b --host-time",
         ] {
             let words = std::iter::once("packhorse").chain(line.split_whitespace());
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -9,7 +9,7 @@ use super::{Access, Format, JsonFlag, ListArgs};
 use crate::span;
 
 /// Where a system keeps what it has, if nothing else is said.
-const DATA: &str = "/var/lib/packhorse";
+pub(super) const DATA: &str = "/var/lib/packhorse";
 
 /// `packhorse server`
 #[derive(Debug, Subcommand)]
@@ -245,6 +245,10 @@ pub enum ClientVerb {
     Status(AgentArgs),
     /// Ask the higher system now
     Sync(AgentArgs),
+    /// Say that this machine is about to stop: what is to be installed then is, and the command ends when it is done
+    ///
+    /// As root, from a unit or script that runs at shutdown, before the agent is ended: ExecStop=packhorse client stopping
+    Stopping(AgentArgs),
 }
 
 /// `packhorse client join`

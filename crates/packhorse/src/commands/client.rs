@@ -20,6 +20,7 @@ pub fn run(verb: ClientVerb) -> Outcome {
         ClientVerb::Run(args) => serve(&args),
         ClientVerb::Status(args) => show_status(&args),
         ClientVerb::Sync(args) => sync(&args),
+        ClientVerb::Stopping(args) => stopping(&args),
     }
 }
 
@@ -63,12 +64,23 @@ fn sync(args: &AgentArgs) -> Outcome {
     }
 }
 
+fn stopping(args: &AgentArgs) -> Outcome {
+    match ask(args, &LocalRequest::Stopping)? {
+        answer @ LocalResponse::Stopped { .. } if args.format.json => table::json(&answer),
+        LocalResponse::Stopped { installed: 0 } => say::line("nothing was held for the stop of the system"),
+        LocalResponse::Stopped { installed } => {
+            say::line(&format!("{} held for the stop of the system: done", count(installed, "package")))
+        }
+        other => Err(not_as_asked(other)),
+    }
+}
+
 fn ask(args: &AgentArgs, request: &LocalRequest) -> Outcome<LocalResponse> {
     logs::of_command();
     systems::ask(&args.data, args.socket.as_deref(), request)
 }
 
-fn not_as_asked(answer: LocalResponse) -> Failure {
+pub(super) fn not_as_asked(answer: LocalResponse) -> Failure {
     match answer {
         LocalResponse::Refused { message, hint } => {
             let failure = Failure::new(message).exit(Exit::Refused);

@@ -62,10 +62,16 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
         job_type: "install".into(),
         packages: args.packages.iter().map(|text| address::package(text)).collect::<Outcome<_>>()?,
         to: args.to.iter().map(|text| address::destination(text)).collect::<Outcome<_>>()?,
-        at: written(at),
+        at: if args.host_time { at.map(|at| when::as_shown(at, now)) } else { written(at) },
         until: written(until),
         allow_downgrade: args.allow_downgrade,
-        terms: NewTerms { keep: args.keep.clone(), stage_at: written(stage_at), ..NewTerms::default() },
+        terms: NewTerms {
+            keep: args.keep.clone(),
+            stage_at: written(stage_at),
+            host_time: args.host_time,
+            postpone: args.postpone,
+            ..NewTerms::default()
+        },
     })
 }
 
@@ -80,6 +86,8 @@ mod tests {
             to: to.iter().map(|text| (*text).to_owned()).collect(),
             at: at.map(Into::into),
             until: until.map(Into::into),
+            host_time: false,
+            postpone: 0,
             stage_at: None,
             keep: None,
             allow_downgrade: false,
@@ -94,6 +102,11 @@ mod tests {
         let now: Zoned = "2026-11-24T10:30:00+00:00[UTC]".parse().unwrap();
         let job = new_job(&args(&["pc17", "below:osaka"], Some("+1h"), None), &now).unwrap();
         assert_eq!(job.at.as_deref(), Some("2026-11-24T11:30:00Z"));
+        let tokyo: Zoned = "2026-11-24T10:30:00+09:00[Asia/Tokyo]".parse().unwrap();
+        let shown = InstallArgs { host_time: true, postpone: 2, ..args(&["all"], Some("12:00"), None) };
+        let job = new_job(&shown, &tokyo).unwrap();
+        assert_eq!(job.at.as_deref(), Some("2026-11-24T12:00:00Z"), "what the clock shows");
+        assert_eq!((job.terms.host_time, job.terms.postpone), (true, 2));
         for (to, at, until, why) in [
             ("pc 17", None, None, "a name is made of"),
             ("pc17", Some("2020-01-01 00:00"), None, "in the past"),

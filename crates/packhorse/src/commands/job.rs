@@ -16,14 +16,16 @@ use super::{ask, watch};
 /// The verb's.
 pub fn run(verb: JobVerb) -> Outcome {
     match verb {
-        JobVerb::List(args) => ask(&args.access, async |api| {
-            table::print(&api.jobs().await?, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
+        JobVerb::List { job_type, args } => ask(&args.access, async |api| {
+            let mut jobs = api.jobs().await?;
+            jobs.retain(|job| job_type.as_ref().is_none_or(|wanted| job.job_type == *wanted));
+            table::print(&jobs, args.format, "no jobs yet: packhorse install PACKAGE --to HOST")
         }),
         JobVerb::Show { job, host: None, format } => show(&job, format),
         JobVerb::Show { job, host: Some(host), format } => show_line(&job, &host, format),
-        JobVerb::Watch { job } => {
+        JobVerb::Watch { job, to_end } => {
             let path = job_path(&job.job)?;
-            ask(&job.access, async |api| watch::follow(&api, &path).await)
+            ask(&job.access, async |api| watch::follow(&api, &path, to_end).await)
         }
         JobVerb::Cancel { job } => {
             changed(&job, "cancel", ["does not begin any more", "do not begin any more"])

@@ -1,6 +1,7 @@
 //! What each command does: read the arguments, ask, show. One file for each noun.
 
 mod cabinet;
+mod choose;
 mod client;
 mod docs;
 mod explain;
@@ -10,6 +11,7 @@ mod host;
 mod install;
 mod job;
 mod key;
+mod offer;
 mod package;
 mod page;
 mod relay;
@@ -46,6 +48,12 @@ pub fn run(command: Command) -> Outcome {
         Command::Cabinet(verb) => cabinet::run(verb),
         Command::Package(verb) => package::run(verb),
         Command::Install(args) => install::run(&args),
+        Command::Offer(args) => offer::run(&args),
+        Command::Offers(args) => choose::offers(&args),
+        Command::Choose(args) => choose::choose(&args),
+        Command::Reject(args) => choose::reject(&args),
+        Command::Withdraw(args) => choose::withdraw(&args),
+        Command::Postpone(args) => choose::postpone(&args),
         Command::Transfer(args) => transfer::run(&args),
         Command::Job(verb) => job::run(verb),
         Command::Explain(args) => explain::run(&args),

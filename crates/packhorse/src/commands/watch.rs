@@ -19,17 +19,19 @@ const TRIES_MAX: u32 = 30;
 /// Most reasons that are shown at once.
 const REASONS_MAX: usize = 8;
 
-/// Follows a job until all lines known have ended; fails if not all ended well.
+/// Follows a job until all lines known have ended, an offer (unless `to_end`) until every host shows it; fails if not all that
+/// ended ended well.
 ///
 /// # Errors
 /// The job did not end well, or nobody answers any more.
-pub async fn follow(api: &Api, job: &str) -> Outcome {
+pub async fn follow(api: &Api, job: &str, to_end: bool) -> Outcome {
     let mut screen = Screen::new();
     let mut view = api.job(job).await?;
     loop {
         screen.show(&view)?;
         let tally = Tally::of(&view.job.counts);
-        if tally.is_over() && !is_to_come(&view) {
+        let shown = !to_end && view.job.job_type == "offer" && is_shown(&view);
+        if (tally.is_over() || shown) && !is_to_come(&view) {
             screen.end();
             return verdict(&view, tally);
         }
@@ -45,11 +47,17 @@ fn is_to_come(view: &JobView) -> bool {
     view.instructions.is_empty() && view.job.state == "scheduled"
 }
 
+/// Whether every host shows the offer, or is past that.
+fn is_shown(view: &JobView) -> bool {
+    !view.instructions.is_empty()
+        && view.instructions.iter().all(|line| !matches!(line.state.as_str(), "registered" | "waiting"))
+}
+
 fn verdict(view: &JobView, tally: Tally) -> Outcome {
-    if tally.is_well() {
+    let bad = tally.ended - tally.well;
+    if bad == 0 || tally.is_well() {
         return Ok(());
     }
-    let bad = tally.all - tally.well;
     let id = say::clean(&view.job.id);
     say::note(&format!("{bad} of {} did not end well: packhorse explain {id}", tally.all));
     Err(Failure::silent(Exit::Failed))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::ids::JobKey;
-use packhorse_domain::job::{Gate, Intent, JobPackage, Place, Proof, Standing, gate};
+use packhorse_domain::job::{Gate, Intent, JobPackage, JobType, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::messages::{CopyHint, JobOrder, Order};
 use packhorse_wire::trust::{Delegations, Trust};
@@ -91,6 +91,10 @@ impl Judge {
             Ok(job) => job,
             Err(why) => return Verdict::Distrust(why.to_string()),
         };
+        // A transfer is none of a client's, and no user sits here who would choose from an offer.
+        if job.job_type != JobType::Install {
+            return Verdict::Nothing;
+        }
         let (revision, begun) = self.known.get(&job.key).copied().unzip();
         if gate(revision, job.revision) == Gate::Older {
             return Verdict::Distrust(format!("{} in an older revision", job.key));

@@ -34,6 +34,7 @@ fn failed(host: &str, tail: &str) -> InstructionView {
         text: "dpkg ended with 3".into(),
         tail: tail.into(),
         verdict: None,
+        by: None,
     };
     InstructionView { result: Some(result), ..line(host, "failed") }
 }

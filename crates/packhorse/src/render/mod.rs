@@ -6,6 +6,7 @@ pub mod history;
 pub mod host;
 pub mod job;
 pub mod listing;
+pub mod offers;
 pub mod package;
 pub mod relay;
 pub mod status;

@@ -134,6 +134,7 @@ mod tests {
             text: String::new(),
             tail: String::new(),
             verdict: None,
+            by: None,
         });
         InstructionView {
             host: host.to_owned(),

@@ -77,5 +77,6 @@ fn result(job: &JobFacts, line: &Line, now: Time) -> Option<ResultView> {
         },
         tail: outcome.map_or_else(String::new, |outcome| outcome.tail.clone()),
         verdict,
+        by: outcome.and_then(|outcome| outcome.by.clone()),
     })
 }

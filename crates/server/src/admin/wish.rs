@@ -1,7 +1,9 @@
 //! What is wanted of a job, read and checked: the same for a job that is made and for its plan.
 
 use packhorse_domain::ids::PackageQuery;
-use packhorse_domain::job::{Choosers, JobType, PACKAGES_MAX, POSTPONE_MAX, Terms, VALID_DAYS};
+use packhorse_domain::job::{
+    Choosers, JobType, LAST_ZONE_SECS, PACKAGES_MAX, POSTPONE_MAX, Terms, VALID_DAYS,
+};
 use packhorse_domain::lease::Keep;
 use packhorse_domain::time::Time;
 use packhorse_wire::admin::{NewJob, NewTerms};
@@ -128,8 +130,7 @@ fn to(new: &NewJob) -> Result<Vec<String>, DbError> {
 }
 
 fn job_type(word: &str) -> Result<JobType, DbError> {
-    // Offers are opened when what executes them is there.
-    JobType::parse(word).filter(|job_type| *job_type != JobType::Offer).ok_or_else(|| {
+    JobType::parse(word).ok_or_else(|| {
         let shown: String = word.chars().take(32).collect();
         DbError::refused(
             "bad_request",
@@ -188,17 +189,19 @@ fn package_queries(texts: &[String]) -> Result<Vec<PackageQuery>, DbError> {
 fn times(new: &NewJob, now: Time) -> Result<(Option<Time>, Time), DbError> {
     let read = |what, text: &Option<String>| text.as_ref().map(|text| parse_time(what, text)).transpose();
     let (at, until) = (read("--at", &new.at)?, read("--until", &new.until)?);
+    // What the clock shows, written as if in UTC: the last zone's clocks show it that much later.
+    let last = if new.terms.host_time { LAST_ZONE_SECS } else { 0 };
     let past = |what: &str, time: Time, hint: &str| {
         let message = format!("{what} is in the past: {}; it is {} now", rfc3339(time), rfc3339(now));
         DbError::refused("past", message, Some(hint))
     };
-    if let Some(at) = at.filter(|at| *at <= now) {
+    if let Some(at) = at.filter(|at| at.plus_secs(last) <= now) {
         return Err(past("--at", at, "leave --at out to start at once, or give a later time"));
     }
     if let Some(until) = until.filter(|until| *until <= now) {
         return Err(past("--until", until, "give a later time, or leave it out for 90 days"));
     }
-    let starts = at.unwrap_or(now);
+    let starts = at.map_or(now, |at| at.plus_secs(last));
     match until {
         Some(until) if until <= starts => {
             let message = format!("--until ({}) is not after --at ({})", rfc3339(until), rfc3339(starts));

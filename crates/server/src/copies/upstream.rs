@@ -30,6 +30,7 @@ pub(super) async fn manifest(system: &System, link: &Link, wanted: &Wanted) -> R
         offset: 0,
     };
     let body = cbor::encode(&request).map_err(|error| CopyError::Manifest(error.to_string()))?;
+    link.set_content_window(hold::window(system));
     let mut stream = link.stream(Method::POST, messages::MANIFEST, body).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
@@ -79,6 +80,7 @@ impl Source for Upstream {
                 ranges: ranges.ranges().map(|range| (range.start, range.end)).collect(),
             };
             let body = cbor::encode(&request).map_err(|error| SourceError::Refused(error.to_string()))?;
+            self.link.set_content_window(hold::window(&self.system));
             let stream =
                 self.link.stream(Method::POST, messages::FRAMES, body).await.map_err(source_error)?;
             let system = self.system.clone();

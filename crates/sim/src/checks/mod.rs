@@ -3,6 +3,7 @@
 //! The ledger is told of everything at the moment it becomes durable or happens in truth; no node can read it.
 
 mod below_only;
+mod choice;
 mod goes_on;
 mod has_reason;
 mod never_backwards;
@@ -11,6 +12,7 @@ mod one_start;
 mod results;
 mod room_first;
 mod two_signatures;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -121,6 +123,8 @@ pub struct Ledger {
     begun: BTreeMap<(Life, LineId, u32), i64>,
     /// Chunks received by a relay in a life of it.
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
+    /// What users chose in truth, in a life of their host.
+    chosen: BTreeSet<(Life, LineId)>,
     /// The dates of relays' copies.
     dated: BTreeMap<(NodeId, Incarnation, PackageId), Dated>,
     /// How often a relay crashed in a life of it.

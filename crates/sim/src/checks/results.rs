@@ -17,7 +17,8 @@ impl Ledger {
         let before = self.made.insert(name, report.clone());
         require(RULE, before.is_none(), || format!("{name:?} was made twice"))?;
         let Body::Line(said) = &report.body else { return Ok(()) };
-        if !matches!(said.event, LineEvent::Ended(_)) {
+        // What was rejected may be chosen after all, and ends once more.
+        if !matches!(&said.event, LineEvent::Ended(outcome) if !outcome.end.may_come_back()) {
             return Ok(());
         }
         let end = (report.origin, report.incarnation, said.job.clone(), said.package, said.attempt);

@@ -64,7 +64,7 @@ impl Ledger {
         require(RULE, self.names(host, &known.job.key, entry.attempt), || {
             format!("{host} begins {:?}, which does not name it", entry.line)
         })?;
-        require(RULE, !first || known.job.intent == Intent::Open, || {
+        require(RULE, !first || known.job.intent != Intent::Cancelled, || {
             format!("{host} begins {:?}, which it knows to be cancelled", entry.line)
         })
     }

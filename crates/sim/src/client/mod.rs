@@ -12,8 +12,11 @@ mod state;
 mod talk;
 mod work;
 
-use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Write};
+use packhorse_domain::agent::{
+    Agent, Effect, Input, Kind, KnownJob, LineId, REQUIRED, Stage, Step, Wish, Write,
+};
 use packhorse_domain::ids::{HostId, Incarnation};
+use packhorse_domain::job::Intent;
 use packhorse_domain::time::Time;
 
 pub use machine::{Ended, Local, Machine, Start};
@@ -22,6 +25,7 @@ pub use state::{AgentState, AgentWrite};
 use crate::cx::{Cx, Out};
 use crate::download::Download;
 use crate::msg::Msg;
+use crate::options::Plant;
 use crate::sites::NodeId;
 use crate::store::Store;
 use crate::uplink::Uplink;
@@ -66,8 +70,22 @@ impl AgentNode {
     /// Starts after a crash: the machine is made of what is durable.
     pub fn start(&mut self, cx: &mut Cx<'_>) {
         let state = self.store.now();
-        let jobs = state.jobs.values().cloned().collect();
-        self.agent = Agent::restore(self.me, &self.name, state.life, jobs, state.base, &state.journal);
+        let mut jobs: Vec<KnownJob> = state.jobs.values().cloned().collect();
+        let mut journal = state.journal.clone();
+        if cx.planted(Plant::ForgetSuspended) {
+            jobs.iter_mut().filter(|known| known.job.intent == Intent::Suspended).for_each(|known| {
+                known.job.intent = Intent::Open;
+            });
+        }
+        if cx.planted(Plant::ForgetWhen) {
+            journal.retain(|entry| !matches!(entry.kind, Kind::Postponed { .. }));
+            for entry in &mut journal {
+                if let Kind::Chosen(choice) = &mut entry.kind {
+                    choice.at = None;
+                }
+            }
+        }
+        self.agent = Agent::restore(self.me, &self.name, state.life, jobs, state.base, &journal);
         self.agent.numbered(state.alarms.keys().next_back().copied().unwrap_or(0));
         self.uplink = Uplink::new(cx.now);
         self.download = None;
@@ -77,10 +95,27 @@ impl AgentNode {
     }
 
     /// Hands the machine what happened, writes down and passes on what it answers.
-    pub fn input(&mut self, cx: &mut Cx<'_>, input: Input) {
+    pub fn input(&mut self, cx: &mut Cx<'_>, mut input: Input) {
         let chance = cx.rng.number();
+        if let Input::Wish { line, wish: Wish::Choose { .. }, .. } = &mut input
+            && cx.planted(Plant::ChooseAnother)
+        {
+            let mut others = self.agent.lines().filter(|other| other.may_be_chosen() && other.id != *line);
+            if let Some(other) = others.next() {
+                *line = other.id.clone();
+            }
+        }
         let step = self.agent.step(input, cx.now, chance);
         self.absorb(cx, step);
+        if !cx.planted(Plant::RequireAtOnce) {
+            return;
+        }
+        let shown = self.agent.lines().find(|line| line.stage == Stage::Offered).map(|line| line.id.clone());
+        if let Some(line) = shown {
+            let (by, wish) = (REQUIRED.to_owned(), Wish::Choose { at: None });
+            let step = self.agent.step(Input::Wish { line, by, wish }, cx.now, chance);
+            self.absorb(cx, step);
+        }
     }
 
     fn absorb(&mut self, cx: &mut Cx<'_>, step: Step) {

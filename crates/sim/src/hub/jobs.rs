@@ -1,12 +1,13 @@
 //! At the managing server: what an administrator does, and what time does to jobs.
 
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::instruction::{LineKey, State, Verdict};
+use packhorse_domain::instruction::{Line, LineKey, State, Verdict};
 use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round, Terms};
 use packhorse_domain::lease::Keep;
 use packhorse_domain::merkle::{Slice, root};
 use packhorse_domain::planner::{Opened, opens};
 use packhorse_domain::time::Time;
+use packhorse_domain::version::not_above;
 
 use super::{Hub, HubWrite};
 use crate::cx::Cx;
@@ -29,6 +30,19 @@ pub enum Destination {
     },
 }
 
+/// What else is wanted of a new job.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What is done.
+    pub job_type: JobType,
+    /// Not before.
+    pub at: Option<Time>,
+    /// Not after.
+    pub until: Time,
+    /// What else it says.
+    pub terms: Terms,
+}
+
 /// How long relays keep the copies of a new job, where it says so.
 fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
     let (secs, days) = (cx.rng.between(20, 600), cx.rng.below(3) as u32);
@@ -49,12 +63,11 @@ impl Hub {
     pub fn create_job(
         &mut self,
         cx: &mut Cx<'_>,
-        job_type: JobType,
         packages: Vec<JobPackage>,
         to: Destination,
-        at: Option<Time>,
-        until: Time,
+        wanted: Wanted,
     ) {
+        let Wanted { job_type, at, until, terms } = wanted;
         let number = self.store.now().jobs.len() as u64 + 1;
         let (clause, proof) = self.clause(to, 1);
         cx.stats.jobs += 1;
@@ -70,7 +83,7 @@ impl Hub {
             until,
             allow_downgrade: job_type == JobType::Install && cx.rng.per_mille(300),
             intent: Intent::Open,
-            terms: Terms { keep: keep(cx), ..Terms::default() },
+            terms: Terms { keep: keep(cx), ..terms },
         };
         if job.validate().is_ok() {
             self.publish(cx, job.clone(), proof.into_iter().collect());
@@ -134,12 +147,21 @@ impl Hub {
         let mut over: Vec<LineKey> = Vec::new();
         for key in self.store.now().lines.keys().filter(|key| key.job < newer.key) {
             let Some(old) = jobs.get(&key.job).map(|row| row.doc.unverified()) else { continue };
-            if old.job_type != newer.job_type {
-                continue;
-            }
             let package = old.packages.iter().find(|package| package.id == key.package);
             let replaced = package.is_some_and(|old| newer.packages.iter().any(|new| same(old, new)));
-            if replaced && self.lines_of(newer, key.host).next().is_some() {
+            let open = self.store.now().lines.get(key).is_some_and(is_unchosen);
+            let lower = package.is_some_and(|old| {
+                newer
+                    .packages
+                    .iter()
+                    .any(|new| same(old, new) && not_above(&old.label.version, &new.label.version))
+            });
+            let fits = match (old.job_type, newer.job_type) {
+                (JobType::Offer, JobType::Offer) => open,
+                (JobType::Offer, JobType::Install) => open && lower,
+                (old, newer) => old == newer,
+            };
+            if replaced && fits && self.lines_of(newer, key.host).next().is_some() {
                 over.push(key.clone());
             }
         }
@@ -154,6 +176,27 @@ impl Hub {
         cx.stats.cancelled_jobs += 1;
         self.publish(cx, job, Vec::new());
         true
+    }
+
+    /// Suspends an open job; answers whether there was one.
+    pub fn suspend_job(&mut self, cx: &mut Cx<'_>, key: &JobKey) -> bool {
+        let Some(mut job) = self.open_job(cx, key) else { return false };
+        job.revision += 1;
+        job.intent = Intent::Suspended;
+        cx.stats.suspended_jobs += 1;
+        self.publish(cx, job, Vec::new());
+        true
+    }
+
+    /// Lets all suspended jobs go on.
+    pub fn resume_jobs(&mut self, cx: &mut Cx<'_>) {
+        let jobs = self.store.now().jobs.values().map(|row| row.doc.unverified());
+        let held: Vec<Job> = jobs.filter(|job| job.intent == Intent::Suspended).cloned().collect();
+        for mut job in held {
+            job.revision += 1;
+            job.intent = Intent::Open;
+            self.publish(cx, job, Vec::new());
+        }
     }
 
     /// Asks the hosts again where a job failed and all has ended.
@@ -192,7 +235,23 @@ impl Hub {
         let jobs = self.store.now().jobs.values().map(|row| row.doc.unverified());
         let over: Vec<JobKey> = jobs.filter(|job| job.until <= cx.now).map(|job| job.key.clone()).collect();
         if !over.is_empty() {
-            self.judge(cx, Verdict::Missed, |key| over.contains(&key.job));
+            let state = self.store.now();
+            let offer = |key: &LineKey| {
+                state.jobs.get(&key.job).is_some_and(|row| row.doc.unverified().job_type == JobType::Offer)
+            };
+            let unchosen: Vec<LineKey> = state
+                .lines
+                .iter()
+                .filter(|(key, line)| over.contains(&key.job) && offer(key) && is_unchosen(line))
+                .map(|(key, _)| key.clone())
+                .collect();
+            self.judge(cx, Verdict::OfferEnded, |key| unchosen.contains(key));
+            self.judge(cx, Verdict::Missed, |key| over.contains(&key.job) && !unchosen.contains(key));
         }
     }
+}
+
+/// As far as this system knows, nobody has chosen it.
+fn is_unchosen(line: &Line) -> bool {
+    matches!(line.state, State::Registered | State::Waiting | State::Offered)
 }

@@ -31,7 +31,7 @@ use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 
 pub use copies::PIECE_CHUNKS;
-pub use jobs::Destination;
+pub use jobs::{Destination, Wanted};
 pub use state::{HubState, HubWrite};
 
 use crate::cx::{Cx, Seen};

@@ -1,12 +1,12 @@
 //! What the administrator does, drawn from the seed: jobs in all destinations, cancels, retries.
 
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::{JobPackage, JobType};
+use packhorse_domain::job::{JobPackage, JobType, Terms};
 use packhorse_domain::time::Time;
 
 use super::{Event, World};
 use crate::cx::Cx;
-use crate::hub::{Destination, Hub};
+use crate::hub::{Destination, Hub, Wanted};
 use crate::node::Role;
 use crate::sites::SERVER_NODE;
 
@@ -17,6 +17,10 @@ pub enum Admin {
     Install,
     /// Some job is cancelled.
     Cancel,
+    /// Some job is suspended; it goes on later.
+    Suspend,
+    /// What is suspended goes on.
+    Resume,
     /// What failed of some job is asked for again.
     Retry,
 }
@@ -37,6 +41,12 @@ impl World {
         for _ in 0..self.rng.between(0, 4 * often) {
             self.plan_act(Admin::Retry, 200_000_000, last);
         }
+        for _ in 0..self.rng.between(0, 2 * often) {
+            self.plan_act(Admin::Suspend, 20_000_000, last);
+            self.plan_act(Admin::Resume, 60_000_000, last);
+        }
+        let end = Time(self.options.rough_secs * 1_000_000);
+        self.at(end, Event::Admin(Admin::Resume));
     }
 
     fn plan_act(&mut self, admin: Admin, first: i64, last: i64) {
@@ -53,6 +63,12 @@ impl World {
         match admin {
             Admin::Install => self.new_job(),
             Admin::Cancel => self.on_some_job(Hub::cancel_job),
+            Admin::Suspend => self.on_some_job(Hub::suspend_job),
+            Admin::Resume => self.step(SERVER_NODE, |role, cx| {
+                if let Role::Hub(hub) = role {
+                    hub.resume_jobs(cx);
+                }
+            }),
             Admin::Retry => self.on_some_job(Hub::retry_job),
         }
     }
@@ -73,7 +89,6 @@ impl World {
             Destination::All { relays: true } if transfer => Destination::Relays,
             to => to,
         };
-        let job_type = if transfer { JobType::Transfer } else { JobType::Install };
         let mut packages: Vec<JobPackage> = Vec::new();
         for _ in 0..self.rng.between(1, 2) {
             let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
@@ -84,11 +99,29 @@ impl World {
         let soon = self.rng.between(30, 900);
         let until = at.unwrap_or(self.now);
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
+        let (job_type, terms, until) = match transfer {
+            true => (JobType::Transfer, Terms::default(), until),
+            false => self.draw_terms(at.unwrap_or(self.now), until),
+        };
         self.step(SERVER_NODE, |role, cx| {
             if let Role::Hub(hub) = role {
-                hub.create_job(cx, job_type, packages, to, at, until);
+                hub.create_job(cx, packages, to, Wanted { job_type, at, until, terms });
             }
         });
+    }
+
+    /// Some jobs are offers, which end soon enough for the run to end, and some of those are required from a time on. Some
+    /// installs may be put off.
+    fn draw_terms(&mut self, starts: Time, until: Time) -> (JobType, Terms, Time) {
+        let (soon, part) = (self.rng.between(120, 900), self.rng.between(20, 100));
+        if self.rng.per_mille(450) {
+            let until = until.min(starts.plus_secs(soon));
+            let from = self.rng.per_mille(400).then(|| starts.plus_secs(soon * part / 120));
+            let required_from = from.filter(|from| *from > starts && *from < until);
+            return (JobType::Offer, Terms { required_from, ..Terms::default() }, until);
+        }
+        let postpone = if self.rng.per_mille(400) { 2 } else { 0 };
+        (JobType::Install, Terms { postpone, ..Terms::default() }, until)
     }
 
     fn draw_destination(&mut self) -> Destination {

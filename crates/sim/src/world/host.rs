@@ -39,6 +39,11 @@ impl World {
         };
         let checked = one_start(&machine.starts, journal.iter().filter(meant).count());
         self.check(checked);
+        let life = self.nodes[id].role.life();
+        let Some((agent, _)) = self.nodes[id].agent() else { return };
+        let journal = &agent.store.durable().journal;
+        let checked = self.ledger.no_choice_no_install((id, life), line, attempt, journal, self.now);
+        self.check(checked);
         let Some((machine, package, _)) = self.look(id, line) else { return };
         let label = &package.named.label;
         let checked = self.ledger.never_backwards(line, label, machine.version_of(&label.name));

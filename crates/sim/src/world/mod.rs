@@ -6,12 +6,14 @@
 //! | `host` | installers and what else a host answers its agent |
 //! | `faults` | crashes, cuts, absences, replaced relays |
 //! | `admin` | what the administrator does |
+//! | `users` | what the users of hosts decide |
 //! | `watch` | the checks, told of everything that becomes durable |
 
 mod admin;
 mod faults;
 mod host;
 mod steps;
+mod users;
 mod watch;
 
 use std::cmp::Reverse;
@@ -55,6 +57,8 @@ enum Event {
     Fault(Fault),
     /// The administrator does something.
     Admin(Admin),
+    /// A user decides something.
+    User,
     /// Faults stop.
     Calm,
     /// All lines are looked at.
@@ -128,6 +132,7 @@ impl World {
             world.at(start, Event::Start(node));
         }
         world.plan_admin();
+        world.plan_users();
         world.plan_faults();
         world.at(Time(0).plus_secs(options.rough_secs), Event::Calm);
         world.at(Time(0).plus_secs(options.sweep_secs), Event::Sweep);
@@ -188,6 +193,7 @@ impl World {
             Event::InstallerEnds(node, number) => self.installer_ends(node, number),
             Event::Fault(fault) => self.fault(fault),
             Event::Admin(admin) => self.administrate(admin),
+            Event::User => self.user_decides(),
             Event::Calm => self.calm(),
             Event::Sweep => self.sweep(),
         }

@@ -99,6 +99,10 @@ impl World {
         let Some(host) = self.sites.lower(id).map(|lower| lower.host) else { return };
         let checked = self.ledger.begun(&host, (id, life), entry);
         self.check(checked);
+        let Some((agent, _)) = self.nodes[id].agent() else { return };
+        let journal = &agent.store.durable().journal;
+        let checked = self.ledger.in_its_window((id, life), entry, journal, self.now);
+        self.check(checked);
     }
 
     fn watch_line(&mut self, key: &LineKey) {
@@ -163,6 +167,8 @@ impl World {
                 State::Cancelled => &mut self.stats.cancelled,
                 State::Missed => &mut self.stats.missed,
                 State::Superseded => &mut self.stats.superseded,
+                State::Rejected => &mut self.stats.rejected,
+                State::OfferEnded => &mut self.stats.offers_ended,
                 _ => continue,
             };
             *count += 1;

@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -35,19 +35,24 @@ pub(super) struct Connected {
     pub refusal: RefusalSlot,
 }
 
-/// Connects to the first address that completes the handshake.
+/// Connects to the first address that completes the handshake. `window`: the bytes that may have come and not been read.
 pub(super) async fn connect(
     target: &Target,
     config: &Arc<ClientConfig>,
     limit: Duration,
+    window: Option<usize>,
 ) -> Result<Connected, LinkError> {
-    match tokio::time::timeout(limit, any_address(target, config)).await {
+    match tokio::time::timeout(limit, any_address(target, config, window)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(LinkError::Timeout { url: target.url.clone(), what: "connecting", limit }),
     }
 }
 
-async fn any_address(target: &Target, config: &Arc<ClientConfig>) -> Result<Connected, LinkError> {
+async fn any_address(
+    target: &Target,
+    config: &Arc<ClientConfig>,
+    window: Option<usize>,
+) -> Result<Connected, LinkError> {
     let found = tokio::net::lookup_host((target.host.as_str(), target.port))
         .await
         .map_err(|error| target.unreachable(format!("its name has no address: {error}")))?;
@@ -56,7 +61,7 @@ async fn any_address(target: &Target, config: &Arc<ClientConfig>) -> Result<Conn
     let mut failures = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
-            running.push(one_address(target, config, address));
+            running.push(one_address(target, config, address, window));
         }
         tokio::select! {
             outcome = running.next() => match outcome {
@@ -92,9 +97,10 @@ async fn one_address(
     target: &Target,
     config: &Arc<ClientConfig>,
     address: SocketAddr,
+    window: Option<usize>,
 ) -> Result<Connected, Failure> {
     let plain = |why: String| Failure { address, why, tls: false };
-    let tcp = TcpStream::connect(address).await.map_err(|error| plain(error.to_string()))?;
+    let tcp = dialled(address, window).await.map_err(|error| plain(error.to_string()))?;
     tune(&tcp);
     let connector = TlsConnector::from(Arc::clone(config));
     let stream =
@@ -110,6 +116,15 @@ async fn one_address(
     let peer = CertInfo::from_der(leaf).map_err(|error| plain(error.to_string()))?;
     let refusal = RefusalSlot::default();
     Ok(Connected { io: Watched { stream, refusal: refusal.clone() }, peer, chain, refusal })
+}
+
+/// Without a window the kernel opens its own up to megabytes as long as bytes come faster than they are read.
+async fn dialled(address: SocketAddr, window: Option<usize>) -> io::Result<TcpStream> {
+    let Some(window) = window else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // It counts only if it is set before the handshake tells the peer.
+    socket.set_recv_buffer_size(u32::try_from(window).unwrap_or(u32::MAX))?;
+    socket.connect(address).await
 }
 
 /// Lets the kernel notice a peer that is gone: probes after a minute of silence, and no more than 90 s for bytes sent

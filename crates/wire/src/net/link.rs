@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ struct Inner {
     options: LinkOptions,
     configs: Mutex<Configs>,
     peer: Mutex<Option<KnownPeer>>,
+    /// See [`Link::set_content_window`]; 0: the kernel's affair.
+    content_window: AtomicUsize,
     /// Held while connecting, so that requests that come meanwhile share the outcome.
     live: tokio::sync::Mutex<Option<Live>>,
 }
@@ -114,7 +117,8 @@ impl Link {
         let configs = Mutex::new(configs(&pinned, identity.as_ref(), 0)?);
         let peer = Mutex::new(None);
         let live = tokio::sync::Mutex::new(None);
-        Ok(Self { inner: Arc::new(Inner { target, pinned, options, configs, peer, live }) })
+        let content_window = AtomicUsize::new(0);
+        Ok(Self { inner: Arc::new(Inner { target, pinned, options, configs, peer, content_window, live }) })
     }
 
     /// The URL as given.
@@ -131,6 +135,13 @@ impl Link {
         let mut configs_now = locked(&self.inner.configs);
         *configs_now = configs(&self.inner.pinned, identity, configs_now.version + 1)?;
         Ok(())
+    }
+
+    /// How many bytes of content may have come and not been read, on connections that are made from now on; `None`: as many as
+    /// the kernel likes, which is megabytes. Whoever reads slowly in order to spare a line says it here: what has come has
+    /// crossed the line.
+    pub fn set_content_window(&self, bytes: Option<usize>) {
+        self.inner.content_window.store(bytes.unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Makes the control connection if there is none and says who is at the other end.
@@ -302,7 +313,11 @@ impl Link {
 
     async fn dial(&self, config: &Arc<ClientConfig>, alpn: &[u8]) -> Result<Connected, LinkError> {
         let target = &self.inner.target;
-        let connected = connect(target, config, self.inner.options.connect_timeout).await?;
+        let window = match self.inner.content_window.load(Ordering::Relaxed) {
+            bytes @ 1.. if alpn == HTTP1 => Some(bytes),
+            _ => None,
+        };
+        let connected = connect(target, config, self.inner.options.connect_timeout, window).await?;
         if !connected.io.speaks(alpn) {
             let wanted = String::from_utf8_lossy(alpn);
             return Err(target.protocol(format!("the peer does not speak {wanted}")));

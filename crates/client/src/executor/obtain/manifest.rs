@@ -73,6 +73,12 @@ impl Tools {
         }
     }
 
+    /// The manifest that is kept, if it counts. Blocks; for whoever only looks.
+    pub(crate) fn look_at_manifest(&self, task: &Task) -> Option<Signed> {
+        let envelope = read(&self.manifest_path(task.line.package)).ok()??;
+        verify(task, envelope).ok()
+    }
+
     /// The manifest of what is installed or being installed, without the line.
     pub(in crate::executor) async fn known_manifest(
         self: &Arc<Self>,

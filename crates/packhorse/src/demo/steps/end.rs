@@ -5,25 +5,34 @@ use super::super::ledger::Ledger;
 use super::super::narrator::Narrator;
 use super::super::stage::Stage;
 use super::first::First;
+use super::offer::Offered;
 use super::pack::Packed;
 use super::second::Second;
+use super::transfer::Third;
 use super::{check, label};
 use crate::commands::shell_quoted;
 use crate::failure::Outcome;
 use crate::render::table::size;
 use crate::when;
 
+/// What the steps found.
+pub struct Found {
+    /// Version 1.
+    pub first: First,
+    /// Version 2.
+    pub second: Second,
+    /// Version 3.
+    pub third: Third,
+    /// The offer.
+    pub offered: Offered,
+}
+
 /// Sums it up.
 ///
 /// # Errors
 /// Something was not as told.
-pub async fn summary(
-    stage: &mut Stage,
-    narrator: &Narrator,
-    packed: &Packed,
-    first: &First,
-    second: &Second,
-) -> Outcome {
+pub async fn summary(stage: &mut Stage, narrator: &Narrator, packed: &Packed, found: &Found) -> Outcome {
+    let Found { first, second, third, offered } = found;
     let api = stage.api()?;
     let package = label(packed, "2.0");
     let view = api.job(&second.job).await?;

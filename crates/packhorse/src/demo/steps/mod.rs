@@ -3,8 +3,10 @@
 mod end;
 mod first;
 mod late;
+mod offer;
 mod pack;
 mod second;
+mod transfer;
 mod up;
 
 use std::collections::BTreeMap;
@@ -34,7 +36,10 @@ pub async fn all(stage: &mut Stage, narrator: &Narrator) -> Outcome {
     let first = first::install(stage, narrator, &packed).await?;
     let second = second::install(stage, narrator, &packed).await?;
     late::catch_up(stage, narrator, &packed, &second).await?;
-    end::summary(stage, narrator, &packed, &first, &second).await
+    let third = transfer::transfer(stage, narrator, &packed).await?;
+    let offered = offer::offer(stage, narrator, &packed).await?;
+    let found = end::Found { first, second, third, offered };
+    end::summary(stage, narrator, &packed, &found).await
 }
 
 /// A claim that has to hold.

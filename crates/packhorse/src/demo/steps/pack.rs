@@ -25,6 +25,10 @@ pub struct Packed {
     pub first: PathBuf,
     /// Version 2's folder.
     pub second: PathBuf,
+    /// Version 3's folder.
+    pub third: PathBuf,
+    /// The folder of a small package that is offered.
+    pub notes: PathBuf,
     /// Version 1, plain.
     pub plain_bytes: u64,
     /// Version 1 as it travels.
@@ -38,10 +42,14 @@ pub struct Packed {
 pub async fn first(stage: &mut Stage, narrator: &Narrator) -> Outcome<Packed> {
     narrator.step("1  A package: this very program, kind files, signed by a packager's key")?;
     narrator.progress("packing");
-    let (first, second) = (stage.path("packhorse-1"), stage.path("packhorse-2"));
+    let (first, second, third) =
+        (stage.path("packhorse-1"), stage.path("packhorse-2"), stage.path("packhorse-3"));
+    let notes = stage.path("notes");
     let program = fs::read(std::env::current_exe()?)?;
     write_folder(&first, "1.0", &program, "The first version.\n")?;
     write_folder(&second, "2.0", &changed(&program), "The second version: a little different.\n")?;
+    write_folder(&third, "3.0", &changed(&changed(&program)), "The third version.\n")?;
+    write_notes(&notes)?;
     let key = stage.arg("packager.key");
     stage.command(&["key", "new", "--out", &key]).await?;
     let out = stage.arg("packhorse-1.phk");
@@ -56,6 +64,8 @@ pub async fn first(stage: &mut Stage, narrator: &Narrator) -> Outcome<Packed> {
         name: "packhorse",
         first,
         second,
+        third,
+        notes,
         plain_bytes: number("size_bytes"),
         copy_bytes: fs::metadata(&out)?.len(),
     };
@@ -79,6 +89,15 @@ fn write_folder(folder: &Path, version: &str, program: &[u8], about: &str) -> Ou
         "[package]\nname = \"packhorse\"\nversion = \"{version}\"\nsummary = \"Packhorse itself\"\nkind = \"files\"\n\n\
          [install]\nto = \"/opt/packhorse\"\n\n[check]\nfile = \"/opt/packhorse/bin/packhorse\"\n"
     );
+    Ok(fs::write(folder.join("packhorse.toml"), recipe)?)
+}
+
+/// A small package for an offer.
+fn write_notes(folder: &Path) -> Outcome {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("notes.txt"), "What packhorses were: the best way over a mountain.\n")?;
+    let recipe = "[package]\nname = \"notes\"\nversion = \"1.0\"\nsummary = \"Notes on packhorses\"\nkind = \"files\"\n\n\
+                  [install]\nto = \"/opt/notes\"\n";
     Ok(fs::write(folder.join("packhorse.toml"), recipe)?)
 }
 

@@ -1,0 +1,42 @@
+//! Rule 10: nothing starts outside its window: not before its job's time or the time it was chosen or put off for, not after its
+//! end, not while its job is suspended as far as its host knows.
+
+use packhorse_domain::agent::{Entry, Kind};
+use packhorse_domain::job::Intent;
+use packhorse_domain::time::Time;
+
+use super::{Checked, Ledger, Life, Rule, require};
+
+impl Ledger {
+    /// Judges the first INTENT of an attempt, as it becomes durable.
+    ///
+    /// # Errors
+    /// It is outside of its window.
+    pub fn in_its_window(&self, who: Life, entry: &Entry, journal: &[Entry], now: Time) -> Checked {
+        let before = |other: &&Entry| other.line == entry.line && other.attempt == entry.attempt;
+        let of_line: Vec<&Entry> = journal.iter().filter(before).collect();
+        let begun = of_line.iter().map(|entry| match entry.kind {
+            Kind::Intent => 1,
+            Kind::NotStarted => -1,
+            _ => 0,
+        });
+        if entry.kind != Kind::Intent || begun.sum::<i64>() > 1 {
+            return Ok(());
+        }
+        let Some(known) = self.known.get(&(who, entry.line.job.clone())) else { return Ok(()) };
+        let Some(job) = self.signed.get(&(entry.line.job.clone(), known.job.revision)) else { return Ok(()) };
+        let inside = |holds: bool, what: &str| {
+            require(Rule::InItsWindow, holds, || format!("{:?} begins at {now:?}: {what}", entry.line))
+        };
+        inside(job.starts() <= now, "its job's time has not come")?;
+        // The end is judged by the host's word: what it made durable in time may become so a moment later.
+        inside(entry.at < job.until, "its job has ended")?;
+        inside(job.intent != Intent::Suspended, "its job is suspended")?;
+        let held = of_line.iter().rev().find_map(|entry| match &entry.kind {
+            Kind::Chosen(choice) => choice.at,
+            Kind::Postponed { until, .. } => Some(*until),
+            _ => None,
+        });
+        inside(held.is_none_or(|until| until <= now), "it was chosen or put off for later")
+    }
+}
