@@ -1,9 +1,10 @@
 //! Whether an order counts. Everything from above is judged here and nowhere else: a relay that lies can delay, never change
 //! (design section 5, rule 6). What is refused changes nothing that was there before.
 
+use packhorse_domain::agent::KnownJob;
 use packhorse_domain::facts::{self, Facts};
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::job::{Gate, HostRole, Job, JobType, Place, Proof, Standing, gate};
+use packhorse_domain::job::{Gate, HostRole, Intent, Job, JobType, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, PublicKey};
 use packhorse_wire::messages::JobOrder;
@@ -170,6 +171,18 @@ impl Judge {
         Standing { place: &self.place, facts: &self.facts, now }
     }
 
+    /// The jobs of `known` that did not name this host and do now, with the attempt; none that is closed.
+    pub fn named_now<'a>(&self, known: impl Iterator<Item = &'a KnownJob>, now: Time) -> Vec<(Job, u32)> {
+        let open =
+            |job: &Job| job.intent != Intent::Cancelled && job.terms.closed.is_none() && job.until > now;
+        let asked = known.filter(|known| known.attempt.is_none() && known.job.asks_statements());
+        let named = asked.filter(|known| open(&known.job)).filter_map(|known| {
+            let round = known.job.round_by_standing(&self.standing(now))?;
+            Some((known.job.clone(), round.attempt))
+        });
+        named.collect()
+    }
+
     /// What the host says of itself from now on.
     pub fn set_facts(&mut self, facts: Facts) {
         self.facts = facts;
@@ -237,7 +250,7 @@ pub(crate) fn short_hash(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use packhorse_domain::ids::{PackageId, PackageLabel};
-    use packhorse_domain::job::{Clause, HostRole, Intent, JobPackage, JobType, Round};
+    use packhorse_domain::job::{Clause, HostRole, JobPackage, JobType, Round};
     use packhorse_wire::bytes::Fixed;
     use packhorse_wire::envelope::{SigningKey, to_cbor};
     use packhorse_wire::signed::*;
@@ -309,7 +322,7 @@ mod tests {
             terms: packhorse_domain::job::Terms::default(),
         };
         let job = sign(JOB_TYPE, &JobDoc::from(&job), &keys.relay).into();
-        JobOrder { job, proofs: Vec::new(), ended: Vec::new(), copies: Vec::new() }
+        JobOrder { job, proofs: Vec::new(), ended: Vec::new(), named: Vec::new(), copies: Vec::new() }
     }
 
     #[test]

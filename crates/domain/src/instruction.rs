@@ -340,7 +340,9 @@ impl Line {
         if other_life && self.state.is_end() && at > self.since {
             *self = Line::new(report.attempt, at);
         }
-        if report.attempt > self.attempt {
+        // A host that the job did not name, as the host was then, is named now.
+        let named_now = self.outcome.as_ref().is_some_and(Outcome::is_unfit);
+        if report.attempt > self.attempt || named_now {
             *self = Line { seen: self.seen, ..Line::new(report.attempt, at) };
         }
         let event = match &report.event {
@@ -519,6 +521,21 @@ mod tests {
         assert_eq!((line.shown(), line.outcome.clone()), (State::Delivered, None));
         assert_eq!(line.apply(Incarnation(2), 3, Time(7), &late), Applied::Changed);
         assert_eq!(line.shown(), State::Done);
+    }
+
+    #[test]
+    fn a_host_that_is_named_after_all_begins_the_attempt_anew() {
+        let run = Incarnation(1);
+        let mut line = Line::new(1, Time(0));
+        let unfit = Outcome::with(State::NotApplicable, crate::report::UNFIT_STEP, "os bsd");
+        line.apply(run, 1, Time(1), &report(1, LineEvent::Ended(unfit)));
+        assert_eq!(line.shown(), State::NotApplicable);
+        assert_eq!(line.apply(run, 2, Time(2), &report(1, LineEvent::Delivered)), Applied::Changed);
+        assert_eq!((line.shown(), line.outcome.clone()), (State::Delivered, None));
+        // What the package itself asks for is judged once.
+        let mut line = Line::new(1, Time(0));
+        line.apply(run, 1, Time(1), &report(1, ended(State::NotApplicable)));
+        assert!(matches!(line.apply(run, 2, Time(2), &report(1, LineEvent::Delivered)), Applied::Refused(_)));
     }
 
     #[test]

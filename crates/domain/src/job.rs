@@ -434,17 +434,33 @@ impl Job {
         self.round_for(host, &[])
     }
 
-    /// For a host that this job was handed to, though its conditions do not hold there (any more): the attempt it was handed
-    /// over for, and what was found. `None` if it has no conditions.
+    /// Whether what is said of a host decides, by itself or by the managing server: that may change, and be known at one place
+    /// before another.
+    pub fn asks_statements(&self) -> bool {
+        self.rounds.iter().any(Round::asks_statements)
+    }
+
+    /// The newest attempt in which what is said of a host decides.
+    pub fn attempt_by_statements(&self) -> Option<u32> {
+        self.rounds.iter().rev().find(|round| round.asks_statements()).map(|round| round.attempt)
+    }
+
+    /// For a host that this job was handed to, though what is said of it does not name it (any more): the attempt it was handed
+    /// over for, and what was found. `None` if the job asks nothing of the kind.
     pub fn unmet(&self, host: &Standing<'_>) -> Option<(u32, String)> {
-        self.rounds.iter().rev().find_map(|round| {
-            let found = round.to.iter().filter_map(|clause| match clause {
-                Clause::Condition(condition) => Some(condition.found(host)),
-                _ => None,
-            });
-            let found: Vec<String> = found.collect();
-            (!found.is_empty()).then(|| (round.attempt, found.join("; ")))
-        })
+        let round = self.rounds.iter().rev().find(|round| round.asks_statements())?;
+        let found = round.to.iter().filter_map(|clause| match clause {
+            Clause::Condition(condition) => Some(condition.found(host)),
+            Clause::Group(_) => Some("this host is not in the group".to_owned()),
+            _ => None,
+        });
+        Some((round.attempt, found.collect::<Vec<_>>().join("; ")))
+    }
+}
+
+impl Round {
+    fn asks_statements(&self) -> bool {
+        self.to.iter().any(|clause| matches!(clause, Clause::Group(_) | Clause::Condition(_)))
     }
 }
 

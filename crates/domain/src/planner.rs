@@ -1,6 +1,6 @@
 //! One job × one direct lower system → the order for it. The same functions answer `--plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::HostId;
 use crate::job::{Intent, Job, JobType, Place, Proof, Standing};
@@ -28,6 +28,8 @@ pub struct OrderPart {
     pub proofs: Vec<Proof>,
     /// Hosts at or below it whose lines have all ended: nothing is to be done there.
     pub ended: Vec<HostId>,
+    /// Hosts at or below it that were taken in by what is said of them, see [`named`].
+    pub named: Vec<HostId>,
 }
 
 /// Provers by attempt, for the rounds that name hosts by a list.
@@ -57,7 +59,25 @@ pub fn order(lines: &[PlanLine], provers: &Provers) -> Option<OrderPart> {
         }
     }
     let ended = lines.iter().filter(|line| line.ended).map(|line| line.host).collect();
-    Some(OrderPart { proofs, ended })
+    Some(OrderPart { proofs, ended, named: Vec::new() })
+}
+
+/// Hosts that a job was found to name by what is said of them, and that have something left to do. A relay is told of them: it
+/// may know something newer by now, and would not ask a host for which a line is open above.
+pub fn named(job: &Job, lines: &[PlanLine]) -> Vec<HostId> {
+    if !job.asks_statements() {
+        return Vec::new();
+    }
+    lines.iter().filter(|line| line.leaf.is_none() && !line.ended).map(|line| line.host).collect()
+}
+
+/// Adds those whom the higher system found named to the ones this system finds itself; only hosts at or below it, whatever it
+/// is told (rule 5). The host has the last word.
+pub fn also(job: &Job, named: &[HostId], is_below: impl Fn(&HostId) -> bool, opened: &mut Vec<Opened>) {
+    let Some(attempt) = job.attempt_by_statements() else { return };
+    let known: BTreeSet<HostId> = opened.iter().map(|open| open.host).collect();
+    let more = named.iter().filter(|host| !known.contains(host) && is_below(host));
+    opened.extend(more.map(|host| Opened { host: *host, attempt, leaf: None }));
 }
 
 fn contiguous(sorted: &[u32]) -> Vec<(u32, u32)> {
@@ -214,6 +234,18 @@ mod tests {
         slice.leaves.push(host(9));
         let places = [place(9, HostRole::Client, &[]), place(1, HostRole::Client, &[])];
         assert_eq!(opens(&job, &[Proof { attempt: 1, slice }], &[], places.iter().map(bare)), vec![]);
+    }
+
+    #[test]
+    fn whom_the_higher_system_found_named_is_asked() {
+        let group = crate::ids::GroupId([7; 16]);
+        let by_group = job(1, vec![Clause::Group(group)]);
+        let lines = [line(1, None, false), line(2, None, true), line(3, Some(0), false)];
+        assert_eq!(named(&by_group, &lines), vec![host(1)]);
+        assert_eq!(named(&job(1, vec![Clause::All { relays: false }]), &lines), vec![]);
+        let mut opened = vec![Opened { host: host(4), attempt: 1, leaf: None }];
+        also(&by_group, &[host(4), host(1), host(9)], |host| host.0[0] < 9, &mut opened);
+        assert_eq!(opened.iter().map(|open| open.host).collect::<Vec<_>>(), vec![host(4), host(1)]);
     }
 
     #[test]

@@ -76,12 +76,20 @@ pub struct Outcome {
     pub by: Option<String>,
 }
 
+/// The step of an outcome that says that the job does not name the host, as it is now. It is named after all when what is
+/// said of it changes: then the attempt begins anew.
+pub const UNFIT_STEP: &str = "destination";
 /// Longest name of a user in a report, in bytes.
 pub const USER_BYTES_MAX: usize = 64;
 /// Most bytes of an installer's output that travel in a result.
 pub const TAIL_BYTES_MAX: usize = 4096;
 
 impl Outcome {
+    /// Whether it says no more than that the job did not name the host as it was then.
+    pub fn is_unfit(&self) -> bool {
+        self.end == State::NotApplicable && self.step == UNFIT_STEP
+    }
+
     /// An end with nothing to add.
     pub fn plain(end: State) -> Outcome {
         Outcome {

@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn without_a_limit_a_tenth_of_the_disk_stays_free() {
-        let mut ledger = Ledger::default();
-        ledger.disk = Disk { total_bytes: 1000, free_bytes: 300, used_bytes: 50 };
+        let disk = Disk { total_bytes: 1000, free_bytes: 300, used_bytes: 50 };
+        let mut ledger = Ledger { disk, ..Ledger::default() };
         assert_eq!((ledger.limit(), ledger.available()), (250, 200));
         ledger.disk.free_bytes = 80;
         assert_eq!(ledger.available(), 0);

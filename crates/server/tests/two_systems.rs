@@ -147,6 +147,7 @@ impl Command for MakeJob {
             envelope,
             proofs: self.proofs,
             ended: vec![],
+            named: Vec::new(),
             copies: vec![(PackageId([7; 32]), 10, vec![])],
             asked: "[]".into(),
         };

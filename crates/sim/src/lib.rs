@@ -29,6 +29,7 @@ pub mod net;
 pub mod node;
 pub mod options;
 pub mod rng;
+mod says;
 pub mod signed;
 pub mod sites;
 pub mod stats;

@@ -1,11 +1,13 @@
 //! The tree of systems of a run, and its packages. Relays nest up to three levels; each relay is also a host of its own.
 
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
-use packhorse_domain::job::{HostRole, JobPackage, Place, Standing};
+use packhorse_domain::job::{HostRole, JobPackage};
+use packhorse_domain::place::{Membership, Place};
 use packhorse_domain::time::Time;
 
 use crate::options::Options;
 use crate::rng::Rng;
+use crate::says;
 
 /// A process of the run, by its place in [`Sites::all`]. The managing server is 0.
 pub type NodeId = usize;
@@ -57,11 +59,6 @@ pub fn host_id(number: usize) -> HostId {
     HostId(bytes)
 }
 
-/// A host that says nothing of itself, as jobs see it.
-pub fn bare(place: &Place, now: Time) -> Standing<'_> {
-    Standing { place, facts: &packhorse_domain::facts::NONE, now }
-}
-
 impl Sites {
     /// A tree from the seed.
     pub fn draw(rng: &mut Rng, options: &Options) -> Sites {
@@ -105,7 +102,10 @@ impl Sites {
         if role == HostRole::Relay {
             route.push(host);
         }
-        Place { route, revision: 1, ..Place::new(host, &name, role) }
+        let since = Time(0);
+        let groups =
+            if says::is_member(&host) { vec![Membership { group: says::GROUP, since }] } else { vec![] };
+        Place { route, revision: 1, groups, groups_until: Time::MAX, ..Place::new(host, &name, role) }
     }
 
     fn add_relay(&mut self, number: usize, above: NodeId) {
@@ -154,6 +154,19 @@ impl Sites {
     /// The node of a lower system.
     pub fn node(&self, lower: Lower) -> Option<NodeId> {
         (0..self.all.len()).find(|node| self.lower(*node) == Some(lower))
+    }
+
+    /// Puts a host into the group; answers its new place, if it was not in it.
+    pub fn put_in(&mut self, host: &HostId, now: Time) -> Option<Place> {
+        let mut new = self.place_of(host).filter(|place| place.groups.is_empty())?.clone();
+        new.groups = vec![Membership { group: says::GROUP, since: now }];
+        new.revision += 1;
+        for place in self.all.iter_mut().filter_map(|site| site.place.as_mut()) {
+            if place.host == *host {
+                *place = new.clone();
+            }
+        }
+        Some(new)
     }
 
     /// Where a host stands, in truth.

@@ -64,6 +64,14 @@ stats! {
     jobs,
     /// Jobs that a list of hosts was signed for.
     listed_jobs,
+    /// Jobs to the group, or to whoever says something.
+    growing_jobs,
+    /// Hosts put into the group.
+    put_in,
+    /// Jobs that took in hosts later.
+    taken_in_late,
+    /// Jobs that were handed to hosts where their condition did not hold any more.
+    unfit,
     /// Copies dropped by relays.
     dropped_copies,
     /// Chunks that passed through relays without room.

@@ -1,11 +1,13 @@
 //! What the host says of itself: judged with at once, told upwards when it is news.
 
+use packhorse_domain::agent::{Input, Step};
 use packhorse_domain::facts::Facts;
 use packhorse_domain::time::Time;
 
 use super::Driver;
 use crate::ClientError;
 use crate::store::{Commit, Told};
+use crate::zone::ahead_secs;
 
 /// The free disk alone is told at most this often, in seconds.
 const DISK_EVERY_SECS: i64 = 600;
@@ -37,6 +39,8 @@ impl Driver {
     pub(super) async fn facts(&mut self, facts: Facts) -> Result<(), ClientError> {
         let now = self.tools.clock.now();
         self.judge.set_facts(facts.clone());
+        let step = self.reconsidered(now);
+        self.apply(step, Commit { at: now, ..Commit::default() }).await?;
         if !self.told_facts.is_old(&facts, now) {
             return Ok(());
         }
@@ -45,5 +49,15 @@ impl Driver {
         self.commit(Commit { at: now, facts: Some(told), ..Commit::default() }).await?;
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Jobs that are known here and did not name the host, and do now: what is said of it has changed.
+    pub(super) fn reconsidered(&mut self, now: Time) -> Step {
+        let mut step = Step::default();
+        for (job, attempt) in self.judge.named_now(self.agent.jobs(), now) {
+            let input = Input::Order { ahead_secs: ahead_secs(&job), job, attempt: Some(attempt) };
+            self.step_into(&mut step, input, now);
+        }
+        step
     }
 }

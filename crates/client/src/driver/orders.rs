@@ -100,6 +100,9 @@ impl Driver {
             Order::Place(envelope) => {
                 if self.judge.stand(&envelope)? {
                     commit.place = Some(envelope.into_vec());
+                    let more = self.reconsidered(now);
+                    step.writes.extend(more.writes);
+                    step.effects.extend(more.effects);
                 }
             }
             Order::Delegation(envelope) => {
@@ -146,7 +149,7 @@ impl Driver {
         Ok(())
     }
 
-    fn step_into(&mut self, step: &mut Step, input: Input, now: Time) {
+    pub(super) fn step_into(&mut self, step: &mut Step, input: Input, now: Time) {
         let more = self.agent.step(input, now, chance());
         step.writes.extend(more.writes);
         step.effects.extend(more.effects);

@@ -211,6 +211,7 @@ impl System {
         self.higher.order(&Order::Job(JobOrder {
             job: sign(JOB_TYPE, &JobDoc::from(job), &[key]).into(),
             proofs: proofs.iter().map(Into::into).collect(),
+            named: Vec::new(),
             ended: Vec::new(),
             copies: job.packages.iter().map(copy).collect(),
         }));

@@ -141,9 +141,12 @@ impl AgentLine {
         self.reason.as_ref().is_some_and(|reason| reason.code() == code)
     }
 
-    /// A later attempt: taken up at once if this one is over or has not begun, else when it is over.
+    /// A later attempt: taken up at once if this one is over or has not begun, else when it is over. The same one again, if the
+    /// job did not name the host before and does now.
     pub fn offer_attempt(&mut self, attempt: u32, now: Time) {
-        if attempt > self.attempt && (self.stage.is_end() || self.is_unbegun()) {
+        let later = attempt > self.attempt && (self.stage.is_end() || self.is_unbegun());
+        let named_now = matches!(&self.stage, Stage::Ended(outcome) if outcome.is_unfit());
+        if later || (named_now && attempt == self.attempt) {
             *self = AgentLine::new(self.id.clone(), attempt, now);
         }
     }

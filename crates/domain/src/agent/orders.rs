@@ -4,7 +4,7 @@ use super::{Agent, AgentLine, KnownJob, LineId, Write, forgotten_at};
 use crate::ids::JobKey;
 use crate::instruction::State;
 use crate::job::{Gate, Intent, Job, JobType, gate};
-use crate::report::Outcome;
+use crate::report::{Outcome, UNFIT_STEP};
 use crate::time::Time;
 use crate::version::not_above;
 
@@ -41,9 +41,11 @@ impl Agent {
             let ahead_secs = self.jobs.get(&key).map_or(0, |known| known.ahead_secs);
             return self.order(job, None, ahead_secs, now);
         }
-        self.order(job, Some(attempt), 0, now);
+        self.order(job.clone(), None, 0, now);
+        // It takes no part in the attempt: it says so, and is asked again when it is named after all.
+        self.open_lines(&KnownJob { job, attempt: Some(attempt), ahead_secs: 0 }, now);
         for id in self.ids(|line| line.id.job == key && line.is_unbegun()) {
-            self.end(&id, Outcome::with(State::NotApplicable, "condition", why), now);
+            self.end(&id, Outcome::with(State::NotApplicable, UNFIT_STEP, why), now);
         }
     }
 

@@ -378,12 +378,15 @@ fn a_condition_that_does_not_hold_here_ends_the_line() {
     let job = job(1, vec![Clause::All { relays: false }]);
     let unfit = Input::Unfit { job: job.clone(), attempt: 1, why: "os bsd".to_owned() };
     let step = agent.step(unfit.clone(), Time(1), 0);
-    let said = Outcome::with(State::NotApplicable, "condition", "os bsd");
+    let said = Outcome::with(State::NotApplicable, "destination", "os bsd");
     assert_eq!(Agent::events(&step), vec![LineEvent::Ended(said)]);
     assert!(agent.lines().all(|line| line.stage.is_end()));
     // Said once; a later revision in which it still does not hold changes nothing.
     assert_eq!(Agent::events(&agent.step(unfit, Time(2), 0)), vec![]);
     let next = Job { revision: 2, ..job };
-    let step = agent.step(Input::Unfit { job: next, attempt: 1, why: String::new() }, Time(3), 0);
+    let step = agent.step(Input::Unfit { job: next.clone(), attempt: 1, why: String::new() }, Time(3), 0);
     assert_eq!(Agent::events(&step), vec![]);
+    // What is said of it changes, and names it after all: it takes part.
+    agent.step(Input::Order { job: next, attempt: Some(1), ahead_secs: 0 }, Time(4), 0);
+    assert!(agent.lines().all(|line| line.attempt == 1 && !line.stage.is_end()));
 }

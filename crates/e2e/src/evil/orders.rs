@@ -52,6 +52,7 @@ fn from_here(order: &JobOrder, lower: &Lower) -> JobOrder {
     let capability = ByteBuf::from(b"come in".to_vec());
     let copies = order.copies.iter();
     JobOrder {
+        named: Vec::new(),
         ended: order.ended.iter().filter(|host| host.0 == lower.place.host.0).copied().collect(),
         copies: copies.map(|copy| CopyHint { capability: capability.clone(), ..copy.clone() }).collect(),
         ..order.clone()

@@ -8,6 +8,7 @@ mod install;
 mod limit;
 mod long;
 mod night;
+mod offers;
 mod relay_lost;
 
 use packhorse_e2e::net::fleet::{SITES, Tally};

@@ -100,3 +100,36 @@ fn a_relay_whose_disk_was_emptied_says_so_and_fetches_again_what_is_needed() {
     world.line_until(&again, "osaka", 30, "transferred");
     assert_eq!(keeps(&world, "osaka"), [package]);
 }
+
+#[test]
+fn a_disk_that_fills_up_under_what_arrives_fails_no_job() {
+    let world = World::with(&[("PACKHORSE_SEND_BYTES_PER_SEC", "4194304")]);
+    let above = world.proxy(world.server.port);
+    let mut osaka = world.joined_relay("osaka", &above.url(), &["--relay"]);
+    let store = osaka.data.join("store");
+    let Some(disk) = SmallDisk::at(&store, 40 * MIB) else { return };
+    osaka.start();
+    world.online(&["osaka"]);
+    let pc = world.client("pc1", &osaka.url());
+    let source = world.source("editor", "1.0").noise("lib/large", 24 * MIB, 1);
+    world.add(&source);
+    let before = above.down_bytes();
+    let kept = world.cli.ok(&["transfer", "editor", "--to", "osaka"]);
+    let job = world.install("editor", &["pc1"], &[]);
+    wait::until("it begins to arrive", 30, || (above.down_bytes() > before + 4 * MIB).then_some(()));
+    // Somebody else takes all that is left. What was reserved is not theirs to take.
+    let filler = store.join("filler");
+    let fill = std::process::Command::new("sh").args(["-c", "cat /dev/zero > \"$0\""]).arg(&filler).output();
+    assert!(!fill.expect("a shell").status.success(), "the disk is full now");
+    world.done(&job, 60);
+    assert!(is_installed(source.path(), &pc.at("/opt/editor")));
+    let down = above.down_bytes() - before;
+    assert!(down < 25 * MIB, "nothing of it came twice: {down} bytes");
+    // Room again: what a full disk kept from being written down is, without a byte from above.
+    std::fs::remove_file(&filler).expect("the filler goes");
+    world.line_until(&kept, "osaka", 60, "transferred");
+    assert_eq!(keeps(&world, "osaka"), ["main/editor@1.0:1"]);
+    assert!(above.down_bytes() - before < 26 * MIB);
+    drop(osaka);
+    drop(disk);
+}

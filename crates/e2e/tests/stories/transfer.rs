@@ -2,7 +2,7 @@
 
 use packhorse_e2e::tree::is_installed;
 use packhorse_e2e::wait;
-use packhorse_e2e::world::{World, array};
+use packhorse_e2e::world::{World, array, is_empty_or_missing, line};
 use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
@@ -235,4 +235,53 @@ fn a_copy_that_is_needed_is_not_dropped_by_the_way() {
     wait::until("it is gone", 20, || {
         kept_until(&world, "osaka", "main/editor@1.0:1").is_none().then_some(())
     });
+}
+
+/// A server that sends 2 MiB a second at most.
+fn slow_world() -> World {
+    World::with(&[("PACKHORSE_SEND_BYTES_PER_SEC", "2097152")])
+}
+
+/// Waits until a transfer has begun to arrive.
+fn arriving(world: &World, job: &str, relay: &str) {
+    world.job_until(job, 30, "begins to arrive", |job| {
+        line(job, relay)
+            .is_some_and(|line| line["progress_percent"].as_u64().is_some_and(|percent| percent > 5))
+    });
+}
+
+#[test]
+fn an_install_joins_a_transfer_that_runs() {
+    let world = slow_world();
+    let above = world.proxy(world.server.port);
+    let osaka = world.relay("osaka", &above.url());
+    let pc = world.client("pc1", &osaka.url());
+    let source = world.source("editor", "1.0").noise("lib/large", 12 * MIB, 1);
+    world.add(&source);
+    let before = above.down_bytes();
+    let night = transfer(&world, "editor", &["--to", "osaka"]);
+    arriving(&world, &night, "osaka");
+    let install = world.install("editor", &["pc1"], &[]);
+    world.done(&install, 60);
+    world.line_until(&night, "osaka", 20, "transferred");
+    assert!(is_installed(source.path(), &pc.at("/opt/editor")));
+    let down = above.down_bytes() - before;
+    assert!(down < 12 * MIB + MIB, "one copy for both: {down} bytes");
+}
+
+#[test]
+fn a_cancelled_transfer_stops_and_gives_its_room_back() {
+    let world = slow_world();
+    let osaka = world.relay("osaka", &world.server.url());
+    world.add(&world.source("editor", "1.0").noise("lib/large", 40 * MIB, 1));
+    let job = transfer(&world, "editor", &["--to", "osaka"]);
+    arriving(&world, &job, "osaka");
+    world.cli.ok(&["job", "cancel", &job]);
+    world.line_until(&job, "osaka", 20, "cancelled");
+    assert_eq!(world.job(&job)["state"], "ended");
+    wait::until("what had come is thrown away", 40, || {
+        is_empty_or_missing(&osaka.data.join("store/staging")).then_some(())
+    });
+    assert!(received(&world, "osaka") < 40 * MIB);
+    assert!(kept_until(&world, "osaka", "main/editor@1.0:1").is_none());
 }

@@ -238,6 +238,7 @@ impl ChangeJob {
             job,
             proofs,
             ended: Vec::new(),
+            named: Vec::new(),
             copies: jobs::sizes(tx, record.row)?
                 .into_iter()
                 .map(|(id, size)| (id, size, Vec::new()))

@@ -72,6 +72,7 @@ impl Command for MakeJob {
             job,
             proofs,
             ended: Vec::new(),
+            named: Vec::new(),
             copies: copies(&resolved),
             asked: serde_json::to_string(&resolved.destinations.words).map_err(DbError::internal)?,
         };

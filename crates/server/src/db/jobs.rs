@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params, params_from_iter};
 use serde_bytes::ByteBuf;
 
 use super::hosts::{Fleet, HostRecord, HostRow};
+use super::join::read_own_job;
 use super::lines::{self, LineRow};
 use super::standings::{Needs, Standings};
 use super::{DbError, delegations, feeds, keeping, late, transfers};
@@ -37,6 +38,8 @@ pub struct Incoming {
     pub proofs: Vec<Proof>,
     /// Hosts that have nothing left to do.
     pub ended: Vec<HostId>,
+    /// At a relay: hosts that were taken in above by what is said of them.
+    pub named: Vec<HostId>,
     /// Size and, at a relay, the higher system's capability of each package.
     pub copies: Vec<(PackageId, u64, Vec<u8>)>,
     /// What was understood of `--to`, as JSON.
@@ -89,7 +92,7 @@ pub fn take(
     match gate(known.map(|(_, revision)| revision), incoming.job.revision) {
         Gate::Older => return Ok(Taken::Older),
         // The same revision with proofs that were not there: a host was moved here, or this relay was replaced.
-        Gate::Known if incoming.proofs.is_empty() => {
+        Gate::Known if incoming.proofs.is_empty() && incoming.named.is_empty() => {
             // A higher system that was replaced knows the capabilities no more that it gave before.
             if let Some((row, _)) = known {
                 store_packages(tx, row, incoming)?;
@@ -140,7 +143,12 @@ fn enter(tx: &Connection, row: JobRow, incoming: &Incoming, now: Time) -> Result
     store_proofs(tx, row, &incoming.job, &incoming.proofs)?;
     let fleet = Fleet::load(tx)?;
     let standings = Standings::load(tx, &fleet, None, Needs::of(&incoming.job), now)?;
-    let opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
+    let mut opened = planner::opens(&incoming.job, &incoming.proofs, &incoming.ended, standings.iter());
+    let below: std::collections::HashSet<HostId> = match incoming.named.is_empty() {
+        true => std::collections::HashSet::new(),
+        false => fleet.hosts().iter().map(|host| host.id).collect(),
+    };
+    planner::also(&incoming.job, &incoming.named, |host| below.contains(host), &mut opened);
     let lines = open_lines(tx, row, incoming.job.packages.len(), &opened, &fleet, now)?;
     lines::at_relay(tx, row, now)?;
     if incoming.job.intent == Intent::Cancelled {
@@ -386,8 +394,9 @@ fn tell(
     if kept_back {
         return Ok(Vec::new());
     }
-    if grows {
-        for (row, id) in late::relays_to_tell(tx, &envelope, only)? {
+    let growing = if grows { read_own_job(&envelope) } else { None };
+    if let Some(job) = &growing {
+        for (row, id) in late::relays_to_tell(tx, job, only)? {
             by_lower.entry(row).or_insert_with(|| (id, Vec::new()));
         }
     }
@@ -400,6 +409,7 @@ fn tell(
     for (lower, (id, lines)) in &by_lower {
         // A relay that has no line of it (yet) gets the job alone.
         let part = planner::order(lines, &provers).unwrap_or_default();
+        let named = growing.as_ref().map_or_else(Vec::new, |job| planner::named(job, lines));
         let hint = |(package, size, until): &(PackageId, u64, Time)| CopyHint {
             package: (*package).into(),
             size_bytes: *size,
@@ -409,6 +419,7 @@ fn tell(
             job: ByteBuf::from(envelope.clone()),
             proofs: part.proofs.iter().map(ProofMsg::from).collect(),
             ended: part.ended.iter().map(|host| Fixed(host.0)).collect(),
+            named: named.iter().map(|host| Fixed(host.0)).collect(),
             copies: copies.iter().map(hint).collect(),
         };
         orders.push((*lower, Order::Job(order)));
@@ -627,6 +638,7 @@ mod tests {
                 envelope: vec![0],
                 proofs: Vec::new(),
                 ended: Vec::new(),
+                named: Vec::new(),
                 copies: vec![(package, 5, capability.clone())],
                 asked: "[]".to_owned(),
             };

@@ -12,7 +12,6 @@ use rusqlite::{Connection, params};
 
 use super::hosts::{self, Fleet, HostRow};
 use super::jobs::{self, JobRow};
-use super::join::read_own_job;
 use super::standings::{Needs, Standings};
 use super::{DbError, lines};
 use crate::capability::Capabilities;
@@ -67,6 +66,8 @@ pub fn take_in(
 fn open_jobs(tx: &Connection, why: Why, now: Time) -> Result<Vec<(JobRow, Vec<u8>)>, DbError> {
     let sql = "SELECT row, envelope FROM jobs
                WHERE grows AND closed IS NULL AND until > ?1 AND intent <> 'cancelled' AND (asks_facts OR NOT ?2)
+                 -- A relay's job that is only known here takes hosts in at the relay, which tells of them.
+                 AND NOT learned AND stopped IS NULL
                ORDER BY created, row";
     let mut statement = tx.prepare_cached(sql)?;
     let rows =
@@ -80,10 +81,9 @@ fn open_jobs(tx: &Connection, why: Why, now: Time) -> Result<Vec<(JobRow, Vec<u8
 /// The database's.
 pub fn relays_to_tell(
     tx: &Connection,
-    envelope: &[u8],
+    job: &Job,
     only: Option<&[HostRow]>,
 ) -> Result<Vec<(HostRow, HostId)>, DbError> {
-    let Some(job) = read_own_job(envelope) else { return Ok(Vec::new()) };
     let above = hosts::own_route(tx)?;
     let sql = "SELECT h.row, h.id, b.id FROM hosts h LEFT JOIN hosts b ON b.via = h.row AND b.role = 'relay'
                WHERE h.role = 'relay' AND h.via = h.row AND h.id IS NOT ?1 ORDER BY h.row";

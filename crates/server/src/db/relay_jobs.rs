@@ -78,6 +78,7 @@ fn verified(
         envelope: said.envelope.clone(),
         proofs: said.proofs.clone(),
         ended: Vec::new(),
+        named: Vec::new(),
         copies: copies.map(|(package, size)| (package.id, size, Vec::new())).collect(),
         asked: said.asked.clone(),
         job,
@@ -110,7 +111,8 @@ impl Command for TellAgain {
                 .map(|(package, size)| (package, size, Vec::new()))
                 .collect();
             let proofs = jobs::all_proofs(tx, row)?;
-            let incoming = Incoming { job, envelope, proofs, ended: Vec::new(), copies, asked };
+            let named = Vec::new();
+            let incoming = Incoming { job, envelope, proofs, ended: Vec::new(), named, copies, asked };
             outbox::say(tx, &self.own, Body::Job(signer::report(&incoming)), self.now)?;
         }
         Ok(())

@@ -234,10 +234,11 @@ pub fn needed_below(connection: &Connection, relay: HostRow) -> Result<HashMap<P
         "WITH RECURSIVE tree (row, depth) AS (
            SELECT ?1, 0 UNION ALL
            SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
-         SELECT p.id, COUNT(*) FROM tree JOIN lines l ON l.host = tree.row
+         SELECT p.id, COUNT(*) FROM tree JOIN lines l ON l.host = tree.row JOIN jobs j ON j.row = l.job
          JOIN job_packages p ON p.job = l.job AND p.place = l.place
-         WHERE l.verdict IS NULL AND l.state IN ({}) GROUP BY p.id",
-        lines::open_words()
+         WHERE l.verdict IS NULL AND l.state IN ({}) AND {} GROUP BY p.id",
+        lines::open_words(),
+        super::keeping::NOT_MERELY_OFFERED
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows =
@@ -260,9 +261,10 @@ pub fn needing_below(
            SELECT ?1, 0 UNION ALL
            SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 32)
          SELECT DISTINCT n.name FROM tree JOIN hosts n ON n.row = tree.row JOIN lines l ON l.host = tree.row
-         JOIN job_packages p ON p.job = l.job AND p.place = l.place
-         WHERE p.id = ?2 AND l.verdict IS NULL AND l.state IN ({}) ORDER BY n.name LIMIT ?3",
-        lines::open_words()
+         JOIN jobs j ON j.row = l.job JOIN job_packages p ON p.job = l.job AND p.place = l.place
+         WHERE p.id = ?2 AND l.verdict IS NULL AND l.state IN ({}) AND {} ORDER BY n.name LIMIT ?3",
+        lines::open_words(),
+        super::keeping::NOT_MERELY_OFFERED
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![relay, package.0, limit as i64], |row| row.get(0))?;

@@ -188,6 +188,7 @@ fn job(system: &System, order: JobOrder) -> Judged {
             envelope: order.job.into_vec(),
             proofs: order.proofs.into_iter().map(Proof::from).collect(),
             ended: order.ended.into_iter().map(Into::into).collect(),
+            named: order.named.into_iter().map(Into::into).collect(),
             copies: order
                 .copies
                 .into_iter()

@@ -167,6 +167,21 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// A host was put into the group: it is named by jobs that are to it.
+    pub fn put_in(&mut self, host: HostId) {
+        for job in self.signed.values() {
+            for round in job
+                .rounds
+                .iter()
+                .filter(|round| round.to.iter().any(|clause| matches!(clause, Clause::Group(_))))
+            {
+                self.named.entry((job.key.clone(), round.attempt)).or_default().insert(host);
+            }
+        }
+    }
+}
+
 fn named_by(sites: &Sites, clause: &Clause, attempt: u32, lists: &[Proof]) -> Vec<HostId> {
     let clients = |place: &&Place| place.role == HostRole::Client;
     match clause {
@@ -179,8 +194,12 @@ fn named_by(sites: &Sites, clause: &Clause, attempt: u32, lists: &[Proof]) -> Ve
         Clause::Relays => {
             sites.places().filter(|place| place.role == HostRole::Relay).map(|place| place.host).collect()
         }
-        // The simulation makes no jobs of these yet.
-        Clause::Group(_) | Clause::Condition(_) => Vec::new(),
+        Clause::Group(_) => {
+            let members = sites.places().filter(|place| !place.groups.is_empty());
+            members.map(|place| place.host).collect()
+        }
+        // Each of them says at some time or other that it is red.
+        Clause::Condition(_) => sites.places().filter(clients).map(|place| place.host).collect(),
         Clause::Hosts { .. } => {
             let of_round = lists.iter().filter(|list| list.attempt == attempt);
             of_round.flat_map(|list| list.slice.leaves.iter().copied()).collect()

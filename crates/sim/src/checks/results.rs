@@ -1,6 +1,6 @@
 //! Rule 3: no result lost or doubled, whatever dies or is replaced, in whatever order messages arrive.
 
-use packhorse_domain::report::{Body, LineEvent, Receipt, Report};
+use packhorse_domain::report::{Body, LineEvent, Outcome, Receipt, Report};
 
 use super::{Checked, Ledger, Rule, Violation, require};
 use crate::cx::Seen;
@@ -17,8 +17,10 @@ impl Ledger {
         let before = self.made.insert(name, report.clone());
         require(RULE, before.is_none(), || format!("{name:?} was made twice"))?;
         let Body::Line(said) = &report.body else { return Ok(()) };
-        // What was rejected may be chosen after all, and ends once more.
-        if !matches!(&said.event, LineEvent::Ended(outcome) if !outcome.end.may_come_back()) {
+        // What was rejected may be chosen after all, and ends once more; that a job does not name the host is no end of an
+        // attempt it took part in.
+        let is_end = |outcome: &Outcome| !outcome.end.may_come_back() && !outcome.is_unfit();
+        if !matches!(&said.event, LineEvent::Ended(outcome) if is_end(outcome)) {
             return Ok(());
         }
         let end = (report.origin, report.incarnation, said.job.clone(), said.package, said.attempt);

@@ -26,6 +26,7 @@ use crate::cx::{Cx, Out};
 use crate::download::Download;
 use crate::msg::Msg;
 use crate::options::Plant;
+use crate::says;
 use crate::sites::NodeId;
 use crate::store::Store;
 use crate::uplink::Uplink;
@@ -158,6 +159,7 @@ impl AgentNode {
             let cursor = self.store.now().cursor;
             cx.send(self.parent, Msg::FeedAsk(cursor));
         }
+        self.say_facts(cx);
         self.send_reports(cx);
         self.take_in(cx);
     }
@@ -165,7 +167,7 @@ impl AgentNode {
     /// When [`AgentNode::wake`] is next of use.
     pub fn wakes_at(&self, now: Time) -> Time {
         let download = self.download.as_ref().and_then(|(_, download)| download.wakes_at(now));
-        let times = [self.agent.wakes_at(), download];
+        let times = [self.agent.wakes_at(), download, says::next(&self.me, now)];
         times.into_iter().flatten().fold(self.uplink.wakes_at(), Time::min)
     }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use packhorse_domain::agent::Input;
 use packhorse_domain::feed::{Batch, receive};
-use packhorse_domain::job::{Gate, Job, Place, gate};
+use packhorse_domain::job::{Gate, Intent, Job, Place, gate};
 use packhorse_domain::outbox::Hop;
+use packhorse_domain::place::Standing;
 use packhorse_domain::planner::OrderPart;
 use packhorse_domain::report::{Body, Receipt, Report};
 
@@ -13,8 +14,8 @@ use super::{AgentNode, AgentWrite};
 use crate::cx::Cx;
 use crate::msg::{Lives, Msg, Order};
 use crate::options::Plant;
+use crate::says;
 use crate::signed::Signed;
-use crate::sites::bare;
 
 impl AgentNode {
     /// A batch of the higher system's feed.
@@ -37,7 +38,10 @@ impl AgentNode {
 
     fn obey(&mut self, cx: &mut Cx<'_>, order: Order) {
         match order {
-            Order::Place(place) => self.take_place(place.verify()),
+            Order::Place(place) => {
+                self.take_place(place.verify());
+                self.reconsider(cx);
+            }
             Order::Job(doc, part) => self.take_job(cx, &doc, &part),
             Order::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.input(cx, Input::Receipt(receipt)));
@@ -52,6 +56,22 @@ impl AgentNode {
         }
     }
 
+    /// Jobs that are known here and did not name the host, and do now.
+    fn reconsider(&mut self, cx: &mut Cx<'_>) {
+        let Some(place) = self.store.now().place.clone() else { return };
+        let facts = says::facts(&self.me, cx.now);
+        let host = Standing { place: &place, facts: &facts, now: cx.now };
+        let open = |job: &Job| job.intent != Intent::Cancelled && job.until > cx.now;
+        let asked = self.agent.jobs().filter(|known| known.attempt.is_none() && open(&known.job));
+        let named: Vec<(Job, u32)> = asked
+            .filter(|known| known.job.asks_statements())
+            .filter_map(|known| Some((known.job.clone(), known.job.round_by_standing(&host)?.attempt)))
+            .collect();
+        for (job, attempt) in named {
+            self.input(cx, Input::Order { job, attempt: Some(attempt), ahead_secs: 0 });
+        }
+    }
+
     fn take_job(&mut self, cx: &mut Cx<'_>, doc: &Signed<Job>, part: &OrderPart) {
         let trusted = doc.verify().is_some_and(|job| job.validate().is_ok());
         if !trusted && !cx.planted(Plant::SkipSignature) {
@@ -60,7 +80,10 @@ impl AgentNode {
         }
         let mut job = doc.unverified().clone();
         let Some(place) = self.store.now().place.as_ref() else { return };
-        let attempt = job.round_for(&bare(place, cx.now), &part.proofs).map(|round| round.attempt);
+        let facts = says::facts(&self.me, cx.now);
+        let host = Standing { place, facts: &facts, now: cx.now };
+        let attempt = job.round_for(&host, &part.proofs).map(|round| round.attempt);
+        let unmet = if attempt.is_none() { job.unmet(&host) } else { None };
         let known = self.agent.revision(&job.key);
         if gate(known, job.revision) == Gate::Older {
             cx.stats.older_refused += 1;
@@ -68,13 +91,37 @@ impl AgentNode {
                 job.revision = known.unwrap_or(0) + 1;
             }
         }
-        self.input(cx, Input::Order { job, attempt, ahead_secs: 0 });
+        let input = match unmet {
+            Some((attempt, why)) => {
+                cx.stats.unfit += u64::from(known.is_none());
+                Input::Unfit { job, attempt, why }
+            }
+            None => Input::Order { job, attempt, ahead_secs: 0 },
+        };
+        self.input(cx, input);
+    }
+
+    /// Says what it is like, when that is news.
+    pub(super) fn say_facts(&mut self, cx: &mut Cx<'_>) {
+        let facts = says::facts(&self.me, cx.now);
+        let mut said = self.store.now().alarms.values().rev();
+        let told = said.find_map(|report| match &report.body {
+            Body::Facts(facts) => Some(facts),
+            _ => None,
+        });
+        if says::speaks(&self.me, cx.now) && told.is_none_or(|told| facts.differ(told)) {
+            self.say(cx, Body::Facts(facts));
+            self.reconsider(cx);
+        }
     }
 
     /// Says upwards that something was refused.
     fn alarm(&mut self, cx: &mut Cx<'_>, code: &str) {
+        self.say(cx, Body::Alarm { code: code.to_owned(), text: String::new() });
+    }
+
+    fn say(&mut self, cx: &mut Cx<'_>, body: Body) {
         let no = self.agent.number();
-        let body = Body::Alarm { code: code.to_owned(), text: String::new() };
         let (origin, incarnation, base) = (self.me, self.life(), self.agent.base());
         let report = Report { origin, incarnation, no, base, at: cx.now, body };
         self.store.put(AgentWrite::Alarm(report));

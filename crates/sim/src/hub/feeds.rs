@@ -4,7 +4,7 @@ use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
 use packhorse_domain::ids::{Incarnation, JobKey};
 use packhorse_domain::job::JobType;
 use packhorse_domain::merkle::Prover;
-use packhorse_domain::planner::{PlanLine, Provers, order};
+use packhorse_domain::planner::{OrderPart, PlanLine, Provers, named, order};
 use packhorse_domain::report::Receipt;
 
 use super::state::JobRow;
@@ -94,9 +94,15 @@ impl Hub {
         }
         let lines: Vec<PlanLine> =
             self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
-        let part = order(&lines, &provers(row))?;
+        // A relay that has no line of it (yet) gets a job that takes in hosts later: it does that also while it is cut off.
+        let grows = !lower.agent && row.doc.unverified().grows();
+        let mut part = match order(&lines, &provers(row)) {
+            None if grows => OrderPart::default(),
+            part => part?,
+        };
+        part.named = named(row.doc.unverified(), &lines);
         // Where everything has ended by the hosts' own word there is nothing left to tell.
-        (part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
+        (grows || part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
     }
 
     fn plan_line(&self, row: &JobRow, host: packhorse_domain::ids::HostId) -> Option<PlanLine> {

@@ -11,8 +11,9 @@ use packhorse_domain::version::not_above;
 
 use super::{Hub, HubWrite};
 use crate::cx::Cx;
+use crate::msg::Order;
+use crate::says;
 use crate::signed::Signed;
-use crate::sites::bare;
 
 /// Whom a new job is for.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub enum Destination {
     Hosts(Vec<HostId>),
     /// The clients below a relay.
     Below(HostId),
+    /// The members of the group.
+    Group,
+    /// Whoever says that it is red.
+    Red,
     /// All relay systems.
     Relays,
     /// All clients, or all hosts.
@@ -59,6 +64,18 @@ impl Hub {
         self.store.put(HubWrite::Place(Signed::sign(place)));
     }
 
+    /// A host's place anew: told on the way to it, and the host taken in where it is named now.
+    pub fn place_anew(&mut self, cx: &mut Cx<'_>, place: Place) {
+        let host = place.host;
+        let signed = Signed::sign(place);
+        self.store.put(HubWrite::Place(signed.clone()));
+        let lower = signed.verify().and_then(|place| self.direct(place));
+        if let Some(lower) = lower.filter(|lower| self.store.now().feeds.contains_key(lower)) {
+            self.store.put(HubWrite::FeedAppend(lower, Order::Place(signed)));
+        }
+        self.take_in_late(cx, &[host]);
+    }
+
     /// Makes a job.
     pub fn create_job(
         &mut self,
@@ -69,6 +86,7 @@ impl Hub {
     ) {
         let Wanted { job_type, at, until, terms } = wanted;
         let number = self.store.now().jobs.len() as u64 + 1;
+        cx.stats.growing_jobs += u64::from(matches!(to, Destination::Group | Destination::Red));
         let (clause, proof) = self.clause(to, 1);
         cx.stats.jobs += 1;
         cx.stats.listed_jobs += u64::from(proof.is_some());
@@ -95,6 +113,8 @@ impl Hub {
     fn clause(&self, to: Destination, attempt: u32) -> (Clause, Option<Proof>) {
         let mut hosts = match to {
             Destination::Below(relay) => return (Clause::Below(relay), None),
+            Destination::Group => return (Clause::Group(says::GROUP), None),
+            Destination::Red => return (says::red(), None),
             Destination::Relays => return (Clause::Relays, None),
             Destination::All { relays } => return (Clause::All { relays }, None),
             Destination::Hosts(hosts) => hosts,
@@ -117,7 +137,8 @@ impl Hub {
         self.store.put(HubWrite::Job(doc, proofs.clone()));
         let places: Vec<Place> =
             self.store.now().places.values().filter_map(Signed::verify).cloned().collect();
-        for opened in opens(&job, &proofs, &[], places.iter().map(|place| bare(place, cx.now))) {
+        let named = opens(&job, &proofs, &[], places.iter().map(|place| self.standing(place, cx.now)));
+        for opened in named {
             self.open_at_top(cx, &job, opened);
         }
         self.judge_cancelled(cx, &job);
@@ -125,7 +146,7 @@ impl Hub {
     }
 
     /// As at a relay, but a next attempt goes through the table of states.
-    fn open_at_top(&mut self, cx: &Cx<'_>, job: &Job, opened: Opened) {
+    pub(super) fn open_at_top(&mut self, cx: &Cx<'_>, job: &Job, opened: Opened) {
         for package in &job.packages {
             let key = LineKey { job: job.key.clone(), package: package.id, host: opened.host };
             if let Some(mut line) = self.store.now().lines.get(&key).cloned()

@@ -7,6 +7,7 @@
 //! | `reports` | reports from them |
 //! | `orders` | at a relay: orders from the higher system |
 //! | `jobs` | at the managing server: what an administrator does |
+//! | `late` | who comes later |
 //! | `copies` | at a relay: taking packages in; serving them, at both |
 //! | `room` | at a relay: room, dates, and what passes through |
 //! | `transfers` | at a relay: its own lines of transfers |
@@ -14,6 +15,7 @@
 mod copies;
 mod feeds;
 mod jobs;
+mod late;
 mod orders;
 mod reports;
 mod room;

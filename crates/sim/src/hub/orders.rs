@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::feed::{Batch, receive};
+use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::{Line, LineKey, Verdict};
 use packhorse_domain::job::{Gate, Intent, Job, Place, Proof, gate};
-use packhorse_domain::planner::{Opened, OrderPart, holds, opens};
+use packhorse_domain::planner::{Opened, OrderPart, also, holds, opens};
 use packhorse_domain::report::{Body, Receipt};
 
 use super::{Hub, HubWrite};
@@ -14,7 +15,7 @@ use crate::cx::Cx;
 use crate::msg::{Lives, Order};
 use crate::options::Plant;
 use crate::signed::Signed;
-use crate::sites::{Lower, bare};
+use crate::sites::Lower;
 
 impl Hub {
     /// A batch of the higher system's feed.
@@ -59,6 +60,7 @@ impl Hub {
             {
                 self.store.put(HubWrite::FeedAppend(lower, Order::Place(offered.clone())));
             }
+            self.place_changed(cx, &offered);
         }
     }
 
@@ -86,9 +88,11 @@ impl Hub {
             self.store.put(HubWrite::Job(doc.clone(), proofs.clone()));
         }
         let places: Vec<Place> = self.hosts_below().cloned().collect();
-        for opened in
-            opens(doc.unverified(), &proofs, &part.ended, places.iter().map(|place| bare(place, cx.now)))
-        {
+        let hosts = places.iter().map(|place| self.standing(place, cx.now));
+        let mut named = opens(doc.unverified(), &proofs, &part.ended, hosts);
+        let is_below = |host: &HostId| places.iter().any(|place| place.host == *host);
+        also(doc.unverified(), &part.named, is_below, &mut named);
+        for opened in named {
             // A client's route names relays above this one, too: their lines are not here.
             if places.iter().any(|place| place.host == opened.host) {
                 news |= self.open_lines(cx, doc.unverified(), opened);

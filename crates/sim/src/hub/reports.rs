@@ -1,13 +1,15 @@
 //! Reports from below: accepted, taken in, receipted or passed on. At a relay also the way further up.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use packhorse_domain::facts::Facts;
 use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::{Ingested, Known, ingest};
 use packhorse_domain::instruction::{Line, LineKey};
 use packhorse_domain::job::Job;
 use packhorse_domain::outbox::{Accept, Hop, accept};
 use packhorse_domain::report::{Body, Report};
+use packhorse_domain::time::Time;
 
 use super::{Hub, HubWrite};
 use crate::cx::{Cx, Seen};
@@ -87,6 +89,7 @@ impl Hub {
         for (key, line) in taken.lines {
             self.store.put(HubWrite::Line(key, line));
         }
+        self.take_facts(cx, taken.facts);
         if !self.is_top() {
             let fresh = taken.fresh.into_iter().map(|report| HubWrite::Outbox(Some(lower), report));
             return fresh.for_each(|write| self.store.put(write));
@@ -108,6 +111,16 @@ impl Hub {
         }
         if !taken.receipts.is_empty() {
             self.store.put(HubWrite::FeedAppend(lower, Order::Receipts(taken.receipts)));
+        }
+    }
+
+    fn take_facts(&mut self, cx: &mut Cx<'_>, said: BTreeMap<HostId, (Time, Facts)>) {
+        for (host, (at, facts)) in said {
+            let known = self.store.now().facts.get(&host);
+            if known.is_none_or(|(before, known)| *before <= at && *known != facts) {
+                self.store.put(HubWrite::Facts(host, at, facts));
+                self.take_in_late(cx, &[host]);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::{Cursor, Head};
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
@@ -49,6 +50,8 @@ pub struct HubState {
     pub server: Option<Incarnation>,
     /// Where hosts stand.
     pub places: BTreeMap<HostId, Signed<Place>>,
+    /// What hosts say of themselves.
+    pub facts: BTreeMap<HostId, (Time, Facts)>,
     /// Jobs.
     pub jobs: BTreeMap<JobKey, JobRow>,
     /// Whom a job names: in which attempt, as which leaf.
@@ -86,6 +89,8 @@ pub struct HubState {
 pub enum HubWrite {
     /// A place.
     Place(Signed<Place>),
+    /// What a host says of itself.
+    Facts(HostId, Time, Facts),
     /// A job's newest revision.
     Job(Signed<Job>, Vec<Proof>),
     /// Whom it names.
@@ -132,6 +137,7 @@ impl HubState {
             ready: server.is_some(),
             server,
             places: BTreeMap::new(),
+            facts: BTreeMap::new(),
             jobs: BTreeMap::new(),
             named: BTreeMap::new(),
             lines: BTreeMap::new(),
@@ -190,6 +196,7 @@ impl Durable for HubState {
     fn apply(&mut self, write: &HubWrite) {
         match write {
             HubWrite::Place(place) => drop(self.places.insert(place.unverified().host, place.clone())),
+            HubWrite::Facts(host, at, facts) => drop(self.facts.insert(*host, (*at, facts.clone()))),
             HubWrite::Job(doc, proofs) => {
                 let row = JobRow { doc: doc.clone(), proofs: proofs.clone() };
                 self.jobs.insert(doc.unverified().key.clone(), row);

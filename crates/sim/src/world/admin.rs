@@ -23,6 +23,8 @@ pub enum Admin {
     Resume,
     /// What failed of some job is asked for again.
     Retry,
+    /// Some host is put into the group.
+    PutIn,
 }
 
 impl World {
@@ -40,6 +42,9 @@ impl World {
         }
         for _ in 0..self.rng.between(0, 4 * often) {
             self.plan_act(Admin::Retry, 200_000_000, last);
+        }
+        for _ in 0..self.rng.between(0, 3 * often) {
+            self.plan_act(Admin::PutIn, 20_000_000, last);
         }
         for _ in 0..self.rng.between(0, 2 * often) {
             self.plan_act(Admin::Suspend, 20_000_000, last);
@@ -70,6 +75,7 @@ impl World {
                 }
             }),
             Admin::Retry => self.on_some_job(Hub::retry_job),
+            Admin::PutIn => self.put_in(),
         }
     }
 
@@ -79,6 +85,19 @@ impl World {
             let Role::Hub(hub) = role else { return };
             if hub.store.now().places.is_empty() {
                 cx.sites.places().for_each(|place| hub.register(place.clone()));
+            }
+        });
+    }
+
+    fn put_in(&mut self) {
+        let all: Vec<HostId> = self.sites.places().map(|place| place.host).collect();
+        let Some(host) = self.rng.pick(&all).copied() else { return };
+        let Some(place) = self.sites.put_in(&host, self.now) else { return };
+        self.stats.put_in += 1;
+        self.ledger.put_in(host);
+        self.step(SERVER_NODE, |role, cx| {
+            if let Role::Hub(hub) = role {
+                hub.place_anew(cx, place);
             }
         });
     }
@@ -127,7 +146,9 @@ impl World {
     fn draw_destination(&mut self) -> Destination {
         let relays: Vec<HostId> =
             self.sites.relays().filter_map(|relay| Some(self.sites.lower(relay)?.host)).collect();
-        match self.rng.below(5) {
+        match self.rng.below(7) {
+            5 => Destination::Group,
+            6 => Destination::Red,
             0 => Destination::All { relays: self.rng.per_mille(500) },
             1 => match self.rng.pick(&relays) {
                 Some(relay) => Destination::Below(*relay),

@@ -146,6 +146,9 @@ pub struct JobOrder {
     pub proofs: Vec<ProofMsg>,
     /// Hosts at or below it that have nothing left to do.
     pub ended: Vec<Id16>,
+    /// Hosts at or below it that were taken in by what is said of them.
+    #[serde(default)]
+    pub named: Vec<Id16>,
     /// Where the packages are to be had.
     pub copies: Vec<CopyHint>,
 }
