@@ -4,7 +4,8 @@ use packhorse_domain::ids::{JobAddress, Name, PackageQuery};
 
 use crate::failure::{Failure, Outcome};
 
-const DESTINATIONS: &str = "a destination is a host's name, below:RELAY, all (all clients) or all+relays";
+const DESTINATIONS: &str =
+    "a destination is a host's name, group:NAME, below:RELAY, all (all clients) or all+relays";
 
 /// Checks the form of a destination. Whether it exists is the server's to say.
 ///
@@ -18,8 +19,7 @@ pub fn destination(text: &str) -> Outcome<String> {
         _ => {}
     }
     let name = match text.split_once(':') {
-        Some(("below", relay)) => relay,
-        Some(("group", _)) => return wrong("groups of hosts do not exist yet".into()),
+        Some(("below" | "group", name)) => name,
         Some((kind, _)) => return wrong(format!("{kind:?} is no kind of destination")),
         None => text,
     };
@@ -93,7 +93,7 @@ mod tests {
         for (bad, why) in [
             ("", "a name has"),
             ("pc 17", "a name is made of"),
-            ("group:sales", "do not exist yet"),
+            ("group:", "a name has"),
             ("all-relays", "transfers only"),
             ("beneath:osaka", "no kind of destination"),
             ("below:", "a name has"),

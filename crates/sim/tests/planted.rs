@@ -7,11 +7,17 @@ const SEEDS: u64 = 600;
 /// The first seed that finds the fault under the rule that it breaks.
 fn check(plant: Plant, expected: Rule) {
     let options = Options { plant: Some(plant), calm_secs: 3600, ..Options::default() };
+    let mut others = std::collections::BTreeMap::new();
     let found = (0..SEEDS).find_map(|seed| {
         let failure = run(seed, &options).err()?;
-        (failure.violation.rule == expected).then_some(failure)
+        if failure.violation.rule == expected {
+            return Some(failure);
+        }
+        *others.entry(failure.violation.rule).or_insert(0) += 1;
+        None
     });
-    let failure = found.unwrap_or_else(|| panic!("{plant:?} is not found in {SEEDS} seeds"));
+    let failure = found
+        .unwrap_or_else(|| panic!("{plant:?} is not found in {SEEDS} seeds, but these rules: {others:?}"));
     println!("{plant:?}: seed {}, {}: {}", failure.seed, failure.violation.rule, failure.violation.what);
 }
 

@@ -222,6 +222,18 @@ fn what_was_delegated_is_done_below_the_relay_and_seen_above() {
         assert_eq!((status, refusal.code.as_str()), (403, "no_transfer_at_a_relay"), "{refusal}");
     }
     admin.run(&["install", "own/tool", "--to", "pc9"]).fails(REFUSED, &["no pc9 below osaka"]);
+    // It keeps and drops what is its own; what a higher system promised it does not take back.
+    let promised = "a higher system promised to keep main/editor@1.0:1";
+    admin
+        .run(&["relay", "keep", "osaka", "main/editor", "--keep", "1d"])
+        .fails(REFUSED, &["relay keep", promised]);
+    admin.run(&["relay", "drop", "osaka", "main/editor"]).fails(REFUSED, &["relay drop", promised]);
+    admin.ok(&["relay", "keep", "osaka", "own/tool", "--keep", "30d"]);
+    admin.ok(&["relay", "drop", "osaka", "own/tool"]);
+    wait::until_ok("the copy goes", 20, || {
+        let known = admin.json(&["package", "list"]);
+        if names(&known) == ["editor"] { Ok(()) } else { Err(known.to_string()) }
+    });
     // Retried, cancelled and removed are its own only.
     admin.run(&["job", "cancel", "server/1"]).fails(REFUSED, &["was made at server"]);
     admin.run(&["package", "remove", "main/editor"]).fails(REFUSED, &["not one of osaka's own"]);

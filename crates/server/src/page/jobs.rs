@@ -73,6 +73,10 @@ struct Hop {
 struct Machines {
     words: String,
     bar: Bar,
+    /// Some of them take it in or install it.
+    moving: bool,
+    /// All of them have ended.
+    ended: bool,
 }
 
 /// Lines by what people want to know of them.
@@ -254,6 +258,13 @@ impl<'a> Ways<'a, '_> {
             _ if self.around.keeps(relay.row, &package.id) => ("ok", format!("keeps {}", size(bytes)), 100),
             Some(percent) => ("go", part_of(percent, bytes), percent),
             None if !online => ("off", "relay is off".to_owned(), 0),
+            // What a relay has no room for goes through it to those who wait.
+            None if machines.as_ref().is_some_and(|machines| machines.moving) => {
+                ("go", "passes through, not kept".to_owned(), 0)
+            }
+            None if machines.as_ref().is_some_and(|machines| machines.ended) => {
+                ("wait", "not kept".to_owned(), 0)
+            }
             None => ("wait", format!("0 of {}", size(bytes)), 0),
         };
         let above =
@@ -288,7 +299,7 @@ impl<'a> Ways<'a, '_> {
             tally.taken = *percents;
         }
         let label = format!("{name} to {}: {words}", count(tally.all(), "machine"));
-        Machines { bar: tally.bar(label), words }
+        Machines { bar: tally.bar(label), words, moving: tally.going + tally.taken > 0, ended: ended(tally) }
     }
 }
 

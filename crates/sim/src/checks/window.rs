@@ -32,11 +32,13 @@ impl Ledger {
         // The end is judged by the host's word: what it made durable in time may become so a moment later.
         inside(entry.at < job.until, "its job has ended")?;
         inside(job.intent != Intent::Suspended, "its job is suspended")?;
-        let held = of_line.iter().rev().find_map(|entry| match &entry.kind {
-            Kind::Chosen(choice) => choice.at,
-            Kind::Postponed { until, .. } => Some(*until),
+        // The newest decision counts; one for now holds nothing.
+        let newest = of_line.iter().rev().find_map(|entry| match &entry.kind {
+            Kind::Chosen(choice) => Some(choice.at),
+            Kind::Postponed { until, .. } => Some(Some(*until)),
             _ => None,
         });
+        let held = newest.flatten();
         inside(held.is_none_or(|until| until <= now), "it was chosen or put off for later")
     }
 }
