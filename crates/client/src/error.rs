@@ -11,6 +11,9 @@ use thiserror::Error;
 /// Why an agent cannot join, run or be asked. The texts fit after "failed to …: ".
 #[derive(Debug, Error)]
 pub enum ClientError {
+    /// The host calls another system from now on: the agent begins anew with it.
+    #[error("the host was moved")]
+    Moved,
     /// Joining, renewing, or the identity folder.
     #[error(transparent)]
     Enroll(#[from] EnrollError),

@@ -83,6 +83,11 @@ impl Judge {
         Ok(judge)
     }
 
+    /// Where this host stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Follows a newer trust document; `false` for the one known.
     ///
     /// # Errors

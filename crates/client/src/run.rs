@@ -40,15 +40,33 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// It is no host, another agent runs in the same data folder, its socket or its database cannot be used.
 pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<(), ClientError> {
     private_folder(&options.data)?;
-    let who = Who::load(&options)?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        match once(&options, shutdown.as_mut()).await {
+            // It begins anew with what was stored, as after any other end, and calls the other system.
+            Err(ClientError::Moved) => {}
+            ended => return ended,
+        }
+    }
+}
+
+/// An agent with one higher system.
+async fn once(
+    options: &RunOptions,
+    shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), ClientError> {
+    let mut who = Who::load(options)?;
     let data = options.data.canonicalize().map_err(file_error(&options.data))?;
     let db = Db::open(&data)?;
     let kept = db.run(Kept::load).await?;
     let judge = judge(&who, &kept)?;
+    who.follow(judge.place())?;
     let tools = Arc::new(Tools {
         me: who.me,
         name: who.name.clone(),
         higher: who.higher.clone(),
+        higher_id: who.higher_id.clone(),
+        may_move: who.renews,
         root: Root::open(&who.root).map_err(file_error(&who.root))?,
         data,
         db,

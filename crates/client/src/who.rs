@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use packhorse_domain::ids::HostId;
-use packhorse_domain::job::HostRole;
-use packhorse_wire::enroll::{HostIdentity, IdentityFolder};
+use packhorse_domain::job::{HostRole, Place};
+use packhorse_wire::enroll::{Higher, HostIdentity, IdentityFolder};
 use packhorse_wire::net::{Expect, Link, Pinned};
 use packhorse_wire::pki::Role;
 use packhorse_wire::trust::Trust;
@@ -25,6 +25,8 @@ pub(crate) struct Who {
     pub higher: String,
     /// The link there.
     pub link: Link,
+    /// Its higher system's id.
+    pub higher_id: String,
     /// Whether the agent renews the certificate itself.
     pub renews: bool,
     /// Where the identity is kept.
@@ -50,7 +52,7 @@ impl Who {
         let identity = folder.load()?;
         let link = identity.link()?;
         let root = Settings::load(data)?.root;
-        let higher = identity.higher.name.clone();
+        let higher = (identity.higher.name.clone(), identity.higher.id.clone());
         Ok(Who::of(identity, folder, link, higher, root, true))
     }
 
@@ -61,7 +63,7 @@ impl Who {
         let expect = Expect { roles: vec![Role::Relay], id: Some(identity.id.to_string()), name: None };
         let pinned = Pinned::Ca { ca: identity.ca.clone(), expect };
         let link = Link::new(url, pinned, Some(identity.tls()?))?;
-        let higher = identity.name.clone();
+        let higher = (identity.name.clone(), identity.id.to_string());
         Ok(Who::of(identity, folder, link, higher, root.map(Path::to_owned), false))
     }
 
@@ -69,7 +71,7 @@ impl Who {
         identity: HostIdentity,
         folder: IdentityFolder,
         link: Link,
-        higher: String,
+        (higher, higher_id): (String, String),
         root: Option<PathBuf>,
         renews: bool,
     ) -> Who {
@@ -78,11 +80,45 @@ impl Who {
             name: identity.name,
             role: identity.role,
             higher,
+            higher_id,
             link,
             renews,
             folder,
             root: root.unwrap_or_else(|| PathBuf::from("/")),
         }
+    }
+
+    /// Whether the managing server says by a place that another system is to be called. A relay's agent calls its relay.
+    pub fn is_moved(renews: bool, higher_id: &str, place: &Place) -> bool {
+        renews
+            && place.calls().is_some_and(|above| above.id.to_string() != higher_id && !above.urls.is_empty())
+    }
+
+    /// Calls the system that a place says from now on, also after the next start.
+    ///
+    /// # Errors
+    /// It cannot be written down, or its address cannot be used.
+    pub fn follow(&mut self, place: &Place) -> Result<(), ClientError> {
+        let Some(above) = place.calls().filter(|_| Who::is_moved(self.renews, &self.higher_id, place)) else {
+            return Ok(());
+        };
+        let higher = Higher {
+            url: above.urls.first().cloned().unwrap_or_default(),
+            role: if above.relay { Role::Relay } else { Role::Server },
+            id: above.id.to_string(),
+            name: above.name.clone(),
+        };
+        let identity = HostIdentity { higher: higher.clone(), ..self.folder.load()? };
+        let link = identity.link()?;
+        self.folder.save_higher(&higher)?;
+        tracing::info!(
+            from = self.higher,
+            to = higher.name,
+            url = higher.url,
+            "calls another system from now on"
+        );
+        (self.link, self.higher, self.higher_id) = (link, higher.name, higher.id);
+        Ok(())
     }
 
     /// The trust document and the place of joining, verified: what an agent begins with.

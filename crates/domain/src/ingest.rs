@@ -51,6 +51,8 @@ pub struct Ingested {
     pub traffic: BTreeMap<HostId, Traffic>,
     /// What hosts have taken in, and in which revision.
     pub applied: Vec<(HostId, String, u64)>,
+    /// Addresses relays are called by.
+    pub called: BTreeMap<HostId, Vec<String>>,
     /// Reports about hosts that are not below the sender: refused and logged (rule 5).
     pub not_below: Vec<Report>,
     /// Reports the table of states refuses: kept in the history, without effect.
@@ -86,6 +88,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
             Body::Facts(facts) => drop(out.facts.insert(report.origin, (report.at, facts.clone()))),
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
+            Body::Called(urls) => drop(out.called.insert(report.origin, urls.clone())),
             Body::Line(_) | Body::Job(_) | Body::Alarm { .. } => {}
         }
         out.fresh.push(report);

@@ -136,6 +136,8 @@ pub enum Event {
     Planned,
     /// The host's own higher system keeps the package now.
     ReachedRelay,
+    /// The host calls another higher system from now on.
+    Moved,
     /// The host says why it waits.
     Waits,
     /// The host shows the offer to its user; also when the user takes a choice back.
@@ -175,6 +177,7 @@ fn event_word(event: Event) -> &'static str {
     match event {
         Event::Planned => "planned",
         Event::ReachedRelay => "reached relay",
+        Event::Moved => "moved",
         Event::Waits => "waits",
         Event::Offered => "offered",
         Event::Chosen => "chosen",
@@ -195,6 +198,9 @@ pub fn next(state: State, event: Event) -> Result<State, Refused> {
     Ok(match (state, event) {
         (Registered | Waiting, Event::Planned) => Waiting,
         (Registered | Waiting | Chosen | AtRelay, Event::ReachedRelay) => AtRelay,
+        // What the relay before kept says nothing of the new one; what the host has, it has.
+        (AtRelay, Event::Moved) => Waiting,
+        (from, Event::Moved) if !from.is_end() => from,
         (Registered | Waiting, Event::Waits | Event::Storing) => Waiting,
         (Offered | Chosen | AtRelay | Delivered, Event::Waits) => state,
         // A user may choose, take it back before it has begun, and choose again.

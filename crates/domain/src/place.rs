@@ -48,7 +48,26 @@ pub struct Place {
     pub groups_until: Time,
     /// When it joined, as far as it matters: before everything, unless a job was closed before.
     pub joined: Time,
+    /// The systems it may call, in the order in which it prefers them; empty: the one it joined. Which one it calls follows
+    /// from the route.
+    pub above: Vec<Above>,
 }
+
+/// A system that a host may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Above {
+    /// It.
+    pub id: HostId,
+    /// A relay; else the managing server.
+    pub relay: bool,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub urls: Vec<String>,
+}
+
+/// Most systems that one host may call.
+pub const ABOVE_MAX: usize = 8;
 
 /// A membership in a fixed group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +93,17 @@ impl Place {
             groups: Vec::new(),
             groups_until: Time(0),
             joined: Time(0),
+            above: Vec::new(),
         }
+    }
+
+    /// The system it calls, if the managing server ever said which one.
+    pub fn calls(&self) -> Option<&Above> {
+        let relay = self.route.iter().rev().find(|relay| **relay != self.host);
+        self.above.iter().find(|above| match relay {
+            Some(relay) => above.relay && above.id == *relay,
+            None => !above.relay,
+        })
     }
 
     /// Whether it is below `relay`, or is it.

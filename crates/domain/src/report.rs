@@ -208,6 +208,8 @@ pub enum Body {
         /// The revision.
         revision: u64,
     },
+    /// The addresses a relay is called by.
+    Called(Vec<String>),
     /// A relay's word on a job of its own.
     Job(JobReport),
     /// Something was refused that an administrator should know of.
@@ -218,6 +220,9 @@ pub enum Body {
         text: String,
     },
 }
+
+/// Most addresses a relay says, and most bytes of one.
+pub const ADDRESSES_MAX: (usize, usize) = (16, 256);
 
 /// A numbered report.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
     AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, Grant, GrantView, GroupChanged,
-    GroupDetail, GroupMembers, GroupView, HostDetail, HostView, JobMade, JobSummary, JobView, KeepCopy,
-    KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken, PackageDetail, PackageView,
-    PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade, TokenView, TreeNode,
-    Upload, UploadProgress,
+    GroupDetail, GroupMembers, GroupView, HostDetail, HostMove, HostMoved, HostView, JobMade, JobSummary,
+    JobView, KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken,
+    PackageDetail, PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade,
+    TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -109,6 +109,11 @@ impl Api {
     /// One machine.
     pub async fn host(&self, name: &str) -> Result<HostDetail, LinkError> {
         self.get(&format!("/admin/v1/hosts/{}", encode(name))).await
+    }
+
+    /// Moves a machine.
+    pub async fn move_host(&self, name: &str, to: &HostMove) -> Result<HostMoved, LinkError> {
+        self.post(&format!("/admin/v1/hosts/{}/move", encode(name)), to).await
     }
 
     /// The systems as a tree.

@@ -50,6 +50,23 @@ impl Config {
         }
     }
 
+    /// The addresses other machines may call it by, when it listens at this port: those that were given for it first.
+    pub fn urls(&self, port: u16) -> Vec<String> {
+        let own = match self.listen.ip() {
+            ip if ip.is_loopback() => "localhost".to_owned(),
+            ip if ip.is_unspecified() => self.name.clone(),
+            ip => ip.to_string(),
+        };
+        let mut hosts: Vec<&String> = self.addresses.iter().collect();
+        hosts.push(&own);
+        hosts.dedup();
+        let url = |host: &&String| match host.contains(':') {
+            true => format!("https://[{host}]:{port}"),
+            false => format!("https://{host}:{port}"),
+        };
+        hosts.iter().map(url).collect()
+    }
+
     /// The address people and lower systems on this machine call it by.
     pub fn url(&self) -> String {
         let port = self.listen.port();

@@ -240,6 +240,15 @@ impl Running {
         system.reload_directory().await?;
         system.reload_control().await?;
         system.reload_delegations().await?;
+        let port = listener.local_addr().map_err(|error| ServerError::Listen { address, error })?.port();
+        let urls = system.config.urls(port);
+        if let Some(own) = system.relay_id() {
+            // Hosts that are moved here are told.
+            let body = packhorse_domain::report::Body::Called(urls.clone());
+            system.db.write(crate::db::outbox::Say { own, body, now: now() }).await?;
+            system.outbox_news.notify_one();
+        }
+        system.set_urls(urls);
         Ok(Running { system, tls, router, tasks, listener, _lock: lock })
     }
 

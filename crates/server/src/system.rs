@@ -94,6 +94,7 @@ pub struct System {
     trust: RwLock<Arc<Trust>>,
     delegations: RwLock<Arc<Delegations>>,
     control: RwLock<Arc<ControlDoc>>,
+    urls: RwLock<Vec<String>>,
     server_life: AtomicU64,
     ready: AtomicBool,
     directory: RwLock<Arc<HashMap<HostId, Listed>>>,
@@ -170,6 +171,7 @@ impl System {
             trust: RwLock::new(Arc::new(parts.trust)),
             delegations: RwLock::new(Arc::new(Delegations::default())),
             control: RwLock::new(Arc::new(ControlDoc::new(Fixed(parts.id.0)))),
+            urls: RwLock::default(),
             server_life: AtomicU64::new(life),
             ready: AtomicBool::new(parts.ready),
             directory: RwLock::new(Arc::new(HashMap::new())),
@@ -250,6 +252,16 @@ impl System {
             Err(error) => tracing::warn!(%error, "what is set at this relay cannot be read"),
         }
         Ok(())
+    }
+
+    /// The addresses it is called by; none before it listens.
+    pub fn urls(&self) -> Vec<String> {
+        self.urls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It listens, and is called by these addresses.
+    pub fn set_urls(&self, urls: Vec<String>) {
+        *self.urls.write().unwrap_or_else(PoisonError::into_inner) = urls;
     }
 
     /// The managing server's life as known here; 0: not heard yet.

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `GET /admin/v1/hosts` | | `[HostView]` |
 //! | `GET /admin/v1/hosts/{name}` | | [`HostDetail`] |
+//! | `POST /admin/v1/hosts/{name}/move` | [`HostMove`] | [`HostMoved`] |
 //! | `GET /admin/v1/tree` | | [`TreeNode`] |
 //! | `POST /admin/v1/tokens` | [`NewToken`] | [`TokenMade`] |
 //! | `GET /admin/v1/tokens`, `DELETE /admin/v1/tokens/{id}` | | `[TokenView]`, `{}` |
@@ -80,6 +81,9 @@ pub struct HostDetail {
     pub id: String,
     /// Names of the systems above it, from the managing server down.
     pub route: Vec<String>,
+    /// The systems it may call, in order; empty: the one it joined.
+    #[serde(default)]
+    pub above: Vec<String>,
     /// When it joined.
     pub joined: String,
     /// Its certificate's generation.
@@ -142,6 +146,27 @@ pub struct EventView {
     pub text: String,
     /// The end of the installer's output.
     pub tail: String,
+}
+
+/// Which system a host is to call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMove {
+    /// A relay, or `server`.
+    pub to: String,
+    /// Where it may go if that does not answer, in this order.
+    #[serde(default)]
+    pub then: Vec<String>,
+}
+
+/// A host was moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMoved {
+    /// The host.
+    pub host: String,
+    /// The systems it may call, in order.
+    pub above: Vec<String>,
+    /// Whether it is another than before.
+    pub changed: bool,
 }
 
 /// A line of a host.

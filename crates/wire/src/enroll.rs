@@ -326,6 +326,20 @@ impl IdentityFolder {
         Ok(write_private(&path, &text)?)
     }
 
+    /// Writes which system the host calls from now on.
+    ///
+    /// # Errors
+    /// There is no identity, or the file cannot be written.
+    pub fn save_higher(&self, higher: &Higher) -> Result<(), EnrollError> {
+        let path = self.0.join("identity.json");
+        let bad = |why: String| EnrollError::Format { path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(file_error(&path))?;
+        let mut file: IdentityFile = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        file.higher = higher.clone();
+        let text = serde_json::to_string_pretty(&file).map_err(|error| bad(error.to_string()))?;
+        Ok(write_private(&path, &text)?)
+    }
+
     /// Writes key and certificate, the certificate last. Both files are replaced by rename; a start between the two finds a
     /// pair that does not fit, and takes the one that was there before (`host.key.old`), which is therefore durable first
     /// and is never replaced by a key that does not fit the certificate that is there.

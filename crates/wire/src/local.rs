@@ -87,6 +87,9 @@ pub struct LocalStatus {
     pub role: String,
     /// Name of its higher system.
     pub higher: String,
+    /// The systems it may call, in order; empty: the one it joined.
+    #[serde(default)]
+    pub calls: Vec<String>,
     /// Where that is.
     pub url: String,
     /// Connected now.

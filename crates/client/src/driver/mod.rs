@@ -30,6 +30,7 @@ use crate::control::{Contact, pause};
 use crate::executor::Tools;
 use crate::judge::{Judge, Refused};
 use crate::store::{Alarm, Commit, Kept};
+use crate::who::Who;
 
 /// Most alarms of one life of the state: a relay that lies cannot fill the disk.
 const ALARMS_MAX: usize = 1000;
@@ -232,7 +233,10 @@ impl Driver {
             Event::Feed { response, done } => {
                 let outcome = self.feed(*response).await?;
                 let _ = done.send(outcome);
-                Ok(())
+                match Who::is_moved(self.tools.may_move, &self.tools.higher_id, self.judge.place()) {
+                    true => Err(ClientError::Moved),
+                    false => Ok(()),
+                }
             }
             Event::Stored { hop, done } => {
                 self.commit(Commit { hop: Some(hop), ..Commit::default() }).await?;

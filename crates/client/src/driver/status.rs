@@ -28,6 +28,7 @@ impl Driver {
             id: self.tools.me.to_string(),
             role: self.role.to_owned(),
             higher: self.tools.higher.clone(),
+            calls: self.judge.place().above.iter().map(|above| above.name.clone()).collect(),
             url: self.tools.link.url().to_owned(),
             online: contact.online,
             last_contact: contact.last.map(rfc3339),

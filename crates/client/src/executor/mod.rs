@@ -40,6 +40,10 @@ pub(crate) struct Tools {
     pub name: String,
     /// Its higher system's name.
     pub higher: String,
+    /// Its id.
+    pub higher_id: String,
+    /// Whether it may be moved to another: not the agent of a relay.
+    pub may_move: bool,
     /// What is installed below it.
     pub root: Root,
     /// The data folder.

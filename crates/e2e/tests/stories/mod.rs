@@ -12,6 +12,7 @@ mod jobs;
 mod kills;
 mod kinds;
 mod memory;
+mod moving;
 mod offers;
 mod page;
 mod relay_admin;

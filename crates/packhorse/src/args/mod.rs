@@ -247,6 +247,7 @@ mod tests {
             "token list",
             "token revoke 3",
             "host tree",
+            "host move pc17 --to namba --then osaka server",
             "group new sales pc1 pc2 group:office",
             "group new big --where disk_free>20GB",
             "group list --csv",

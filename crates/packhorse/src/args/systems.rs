@@ -49,14 +49,6 @@ pub struct InitArgs {
     pub addresses: Vec<String>,
 }
 
-/// A system that is run.
-#[derive(Debug, Args)]
-pub struct RunArgs {
-    /// The data folder
-    #[arg(long, value_name = "DIR", default_value = DATA)]
-    pub data: PathBuf,
-}
-
 /// `packhorse relay`
 #[derive(Debug, Subcommand)]
 pub enum RelayVerb {
@@ -359,6 +351,8 @@ pub enum HostVerb {
     List(ListArgs),
     /// Show one machine and its lines of all jobs
     Show(NameArgs),
+    /// Let a machine call another system from now on; what it has to do and to say goes along
+    Move(MoveArgs),
     /// Show the systems as a tree
     Tree {
         /// Which system is asked.
@@ -368,6 +362,26 @@ pub enum HostVerb {
         #[command(flatten)]
         format: Format,
     },
+}
+
+/// `packhorse host move`
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// The machine
+    #[arg(value_name = "HOST")]
+    pub name: String,
+    /// The system it is to call: a relay, or server
+    #[arg(long, value_name = "RELAY")]
+    pub to: String,
+    /// Systems it may call after that one, in this order
+    #[arg(long, value_name = "RELAY", num_args = 1..)]
+    pub then: Vec<String>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: JsonFlag,
 }
 
 /// One thing by its name.

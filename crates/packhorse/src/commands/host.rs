@@ -1,5 +1,7 @@
 //! `packhorse host`
 
+use packhorse_wire::admin::HostMove;
+
 use crate::args::HostVerb;
 use crate::failure::Outcome;
 use crate::render::{host, table};
@@ -19,6 +21,18 @@ pub fn run(verb: HostVerb) -> Outcome {
         HostVerb::Show(args) => ask(&args.access, async |api| {
             let detail = api.host(&args.name).await?;
             if args.format.json { table::json(&detail) } else { say::line(&host::show(&detail)) }
+        }),
+        HostVerb::Move(args) => ask(&args.access, async |api| {
+            let moved = api.move_host(&args.name, &HostMove { to: args.to, then: args.then }).await?;
+            if args.format.json {
+                return table::json(&moved);
+            }
+            let (host, above) = (say::clean(&moved.host), say::clean(&moved.above.join(", then ")));
+            say::note(&match moved.changed {
+                true => format!("{host} calls {above} as soon as it hears of it"),
+                false => format!("{host} calls {above}"),
+            });
+            Ok(())
         }),
         HostVerb::Tree { access, format } => ask(&access, async |api| {
             let tree = api.tree().await?;

@@ -33,6 +33,7 @@ pub fn show(detail: &HostDetail) -> String {
         ("name", format!("{} ({})", host.name, host.role)),
         ("id", detail.id.clone()),
         ("route", route(detail)),
+        ("calls", detail.above.join(", then ")),
         ("online", online(host.online, host.last_seen.as_deref())),
         (
             "joined",

@@ -22,6 +22,7 @@ use crate::db::groups::Groups;
 use crate::db::hosts::{self, HostRecord, HostRow};
 use crate::db::jobs::{self, JobRecord, JobRow};
 use crate::db::lines::LineRow;
+use crate::db::moving;
 use crate::db::standings;
 use crate::db::views::{self, JobPackageRecord, Scene};
 use crate::system::now;
@@ -121,6 +122,7 @@ pub async fn show(
         host: view(&around, &found.host),
         id: found.host.id.to_string(),
         route: route(&around, &found),
+        above: moving::names(&found.host.above),
         joined: rfc3339(found.host.joined),
         certificate_generation: found.host.generation,
         twins_since: around.present(&found.host).twins_since.map(rfc3339),

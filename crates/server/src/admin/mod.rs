@@ -10,6 +10,7 @@
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
 //! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
+//! | `moving` | hosts are moved |
 //! | `plan`, `plan_time`, `plan_text`, `plan_kept` | what a job would do; kept, and beside it what became of it |
 
 mod again;
@@ -37,6 +38,7 @@ pub(crate) mod lines;
 mod make;
 mod may;
 mod members;
+mod moving;
 mod own_copies;
 mod packages;
 mod plan;
@@ -107,6 +109,7 @@ fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/admin/v1/hosts", get(hosts::list))
         .route("/admin/v1/hosts/{name}", get(hosts::show))
+        .route("/admin/v1/hosts/{name}/move", post(moving::move_host))
         .route("/admin/v1/tree", get(hosts::tree))
         .route("/admin/v1/groups", get(group_views::list).post(host_groups::make))
         .route("/admin/v1/groups/{name}", get(group_views::show).delete(host_groups::remove))

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use packhorse_domain::ids::HostId;
 use packhorse_domain::job::{HostRole, Place};
+use packhorse_domain::place::Above;
 use packhorse_domain::time::Time;
+use packhorse_wire::signed::AboveDoc;
 use packhorse_wire::trust::Trust;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -40,11 +42,13 @@ pub struct HostRecord {
     pub groups_until: Time,
     /// When it joined, as its signed place says.
     pub place_joined: Time,
+    /// The systems it may call, in the order in which it prefers them; empty: the one it joined.
+    pub above: Vec<Above>,
 }
 
 /// The columns of [`HostRecord`], in its order.
-pub const COLUMNS: &str =
-    "row, id, name, role, higher, via, generation, oldest, joined, last_seen, groups_until, place_joined";
+pub const COLUMNS: &str = "row, id, name, role, higher, via, generation, oldest, joined, last_seen, \
+                           groups_until, place_joined, above";
 
 /// Reads [`COLUMNS`].
 ///
@@ -65,7 +69,17 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         last_seen: row.get::<_, Option<i64>>(9)?.map(Time),
         groups_until: Time(row.get(10)?),
         place_joined: Time(row.get(11)?),
+        above: above(row.get_ref(12)?.as_str()?),
     })
+}
+
+/// The stored list of systems a host may call. What cannot be read is as good as none: it is written anew by `host move`.
+fn above(json: &str) -> Vec<Above> {
+    if json == "[]" {
+        return Vec::new();
+    }
+    let docs: Vec<AboveDoc> = serde_json::from_str(json).unwrap_or_default();
+    docs.into_iter().filter_map(|doc| Above::try_from(doc).ok()).collect()
 }
 
 /// All hosts.
@@ -183,6 +197,7 @@ impl Fleet {
             route: self.above.iter().copied().chain(below).collect(),
             groups_until: host.groups_until,
             joined: host.place_joined,
+            above: host.above.clone(),
             ..Place::new(host.id, &host.name, host.role)
         }
     }
@@ -244,9 +259,10 @@ pub fn learn(
 ) -> Result<Option<HostRow>, DbError> {
     let place = &learned.place;
     let Some(at) = place.route.iter().position(|relay| relay == own) else {
-        forget(tx, &place.host)?;
+        super::moving::went(tx, learned)?;
         return Ok(None);
     };
+    super::moving::came(tx, &place.host)?;
     if place.host == *own {
         set_own_route(tx, place)?;
     }
@@ -272,6 +288,7 @@ pub fn learn(
         forget(tx, &old.id)?;
     }
     let before = by_id(tx, &place.host)?;
+    super::moving::from(tx, before.as_ref(), first)?;
     let row: HostRow = tx.prepare_cached(sql)?.query_row(
         params![
             place.host.0,

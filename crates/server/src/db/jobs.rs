@@ -96,6 +96,10 @@ pub fn take(
             // A higher system that was replaced knows the capabilities no more that it gave before.
             if let Some((row, _)) = known {
                 store_packages(tx, row, incoming)?;
+                if lines::let_go(tx, row, &incoming.ended)? > 0 {
+                    let lowers = pass_ended(tx, row, &incoming.ended, capabilities)?;
+                    return Ok(Taken::Stored { job: row, lines: 0, lowers });
+                }
             }
             return Ok(Taken::Known);
         }
@@ -104,11 +108,15 @@ pub fn take(
     let row = store(tx, incoming, now)?;
     store_packages(tx, row, incoming)?;
     keeping::job_came(tx, row, &incoming.job, now)?;
+    let let_go = lines::let_go(tx, row, &incoming.ended)?;
     let lines = enter(tx, row, incoming, now)?;
     if incoming.job.job_type == JobType::Transfer {
         transfers::settle(tx, now)?;
     }
-    let lowers = dispatch(tx, row, None, capabilities)?;
+    let mut lowers = dispatch(tx, row, None, capabilities)?;
+    if let_go > 0 {
+        lowers.extend(pass_ended(tx, row, &incoming.ended, capabilities)?);
+    }
     Ok(Taken::Stored { job: row, lines, lowers })
 }
 
@@ -347,13 +355,45 @@ pub fn dispatch(
     only: Option<&[HostRow]>,
     capabilities: &Capabilities,
 ) -> Result<Vec<HostRow>, DbError> {
+    tell(tx, job, plan_lines(tx, job, only)?, only, capabilities)
+}
+
+/// Tells the relays on the way to hosts that have nothing left to do for a job: theirs is not to take anything in for them.
+fn pass_ended(
+    tx: &Connection,
+    job: JobRow,
+    ended: &[HostId],
+    capabilities: &Capabilities,
+) -> Result<Vec<HostRow>, DbError> {
+    let ids: Vec<String> = ended.iter().map(ToString::to_string).collect();
+    let ids = serde_json::to_string(&ids).map_err(DbError::internal)?;
+    let sql = "SELECT v.row, v.id, h.id FROM json_each(?1) e JOIN hosts h ON h.id = unhex(e.value)
+               JOIN hosts v ON v.row = h.via WHERE h.via <> h.row";
+    let mut statement = tx.prepare_cached(sql)?;
+    let mut rows = statement.query([ids])?;
+    let mut by_lower = ByLower::new();
+    while let Some(row) = rows.next()? {
+        let line = PlanLine { host: HostId(row.get(2)?), attempt: 1, leaf: None, ended: true };
+        let relay = HostId(row.get(1)?);
+        by_lower.entry(row.get(0)?).or_insert_with(|| (relay, Vec::new())).1.push(line);
+    }
+    let only: Vec<HostRow> = by_lower.keys().copied().collect();
+    tell(tx, job, by_lower, Some(&only), capabilities)
+}
+
+fn tell(
+    tx: &Connection,
+    job: JobRow,
+    mut by_lower: ByLower,
+    only: Option<&[HostRow]>,
+    capabilities: &Capabilities,
+) -> Result<Vec<HostRow>, DbError> {
     let (envelope, grows, kept_back): (Vec<u8>, bool, bool) = tx
         .prepare_cached("SELECT envelope, grows, learned OR stopped IS NOT NULL FROM jobs WHERE row = ?1")?
         .query_row([job], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if kept_back {
         return Ok(Vec::new());
     }
-    let mut by_lower = plan_lines(tx, job, only)?;
     let growing = if grows { read_own_job(&envelope) } else { None };
     if let Some(job) = &growing {
         for (row, id) in late::relays_to_tell(tx, job, only)? {

@@ -194,6 +194,22 @@ pub fn unchosen_words() -> &'static str {
     "'registered', 'waiting', 'offered'"
 }
 
+/// At a relay: lines that were opened for hosts of which the higher system says that they have nothing left to do, as for one
+/// that was moved here, and of which nothing was heard. Nobody waits for them. Answers how many.
+///
+/// # Errors
+/// The database's.
+pub fn let_go(tx: &Connection, job: JobRow, ended: &[HostId]) -> Result<usize, DbError> {
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<String> = ended.iter().map(ToString::to_string).collect();
+    let ids = serde_json::to_string(&ids).map_err(DbError::internal)?;
+    let sql = "DELETE FROM lines WHERE job = ?1 AND seen_no IS NULL AND host IN (
+                 SELECT h.row FROM json_each(?2) e JOIN hosts h ON h.id = unhex(e.value))";
+    Ok(tx.prepare_cached(sql)?.execute(params![job, ids])?)
+}
+
 /// A verdict over all lines of a job that have not begun; answers how many. The same rule as [`Line::judge`], for all lines
 /// at once.
 ///

@@ -20,6 +20,7 @@ pub mod known;
 pub mod late;
 pub mod lines;
 pub mod meta;
+pub mod moving;
 pub mod orders;
 pub mod outbox;
 pub mod packages;

@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
 use super::late::{self, Why};
-use super::{Command, DbError, control, delegations, feeds, keeping, meta, outbox, reports};
+use super::{Command, DbError, control, delegations, feeds, keeping, meta, moving, outbox, reports};
 use crate::capability::Capabilities;
 
 /// An order that was judged.
@@ -95,7 +95,13 @@ impl Command for TakeOrders {
             match order {
                 Judged::Host(learned) => fresh_hosts.extend(self.learn(tx, learned, &mut taken)?),
                 Judged::Receipts(more) => receipts.extend(more.iter().copied()),
-                other => self.take(tx, other, &mut taken)?,
+                other => {
+                    // A job that comes after a host may say that nothing is left to do there.
+                    if matches!(other, Judged::Job(_)) {
+                        self.take_in(tx, &std::mem::take(&mut fresh_hosts), &mut taken)?;
+                    }
+                    self.take(tx, other, &mut taken)?;
+                }
             }
         }
         self.take_in(tx, &fresh_hosts, &mut taken)?;
@@ -193,7 +199,10 @@ impl TakeOrders {
         learned: &Learned,
         taken: &mut TakenOrders,
     ) -> Result<Option<HostRow>, DbError> {
-        let before = hosts::by_id(tx, &learned.place.host)?.filter(|host| host.via != host.row);
+        let known = hosts::by_id(tx, &learned.place.host)?;
+        let before_via = known.as_ref().map(|host| host.via);
+        let direct = known.as_ref().filter(|host| host.via == host.row).map(|host| host.row);
+        let before = known.filter(|host| host.via != host.row);
         let below = BelowHost {
             host: learned.place.host.into(),
             place: ByteBuf::from(learned.envelope.clone()),
@@ -220,6 +229,12 @@ impl TakeOrders {
         }
         feeds::append(tx, &orders)?;
         taken.lowers.extend(orders.iter().map(|(lower, _)| *lower));
+        if let (Some(row), Some(via), true) = (found, via, before_via.is_some() && before_via != via) {
+            let handed = moving::hand_over(tx, row, via, &self.capabilities, self.now)?;
+            taken.lowers.extend(handed);
+        }
+        // One that called this relay and does so no more hears where it went.
+        taken.lowers.extend(direct.filter(|row| via != Some(*row)));
         Ok(found)
     }
 

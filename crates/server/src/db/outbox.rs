@@ -119,6 +119,15 @@ pub fn receipted(tx: &Connection, own: &HostId, receipts: &[Receipt]) -> Result<
     Ok(())
 }
 
+/// Forgets what a host had to say that was moved away: it says it again elsewhere.
+///
+/// # Errors
+/// The database's.
+pub fn drop_of(tx: &Connection, origin: &HostId) -> Result<(), DbError> {
+    tx.prepare_cached("DELETE FROM outbox WHERE origin = ?1")?.execute([origin.0])?;
+    Ok(())
+}
+
 /// Says something of this relay itself.
 pub struct Say {
     /// This relay.

@@ -19,7 +19,7 @@ use super::jobs::JobRow;
 use super::join::read_own_job;
 use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, control, copies, feeds, outbox, relay_jobs, standings};
+use super::{Command, DbError, control, copies, feeds, moving, outbox, relay_jobs, standings};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -87,12 +87,13 @@ impl Command for StoreReports {
         let ingested = ingest(self.position, known, batch);
         answer.jobs = write_lines(tx, &ingested, &places)?;
         answer.jobs.extend(learned);
-        log_refused(tx, &ingested, &self.lower_name, self.now)?;
+        log_refused(tx, &ingested, (self.lower, &self.lower_name), self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
         let told = told_facts(tx, &ingested, &self.capabilities, self.now)?;
         answer.taken_in = !told.is_empty();
         answer.lowers = told;
         control::applied(tx, &ingested.applied)?;
+        moving::called(tx, &ingested.called)?;
         match (self.position, self.own) {
             (Position::Relay, Some(_)) => {
                 outbox::append(tx, &ingested.fresh)?;
@@ -209,12 +210,25 @@ fn write_lines(
     Ok(rows.iter().map(|(at, _)| at.job).collect())
 }
 
-fn log_refused(tx: &Connection, ingested: &Ingested, sender: &str, now: Time) -> Result<(), DbError> {
+fn log_refused(
+    tx: &Connection,
+    ingested: &Ingested,
+    (lower, sender): (HostRow, &str),
+    now: Time,
+) -> Result<(), DbError> {
     for (key, why) in &ingested.odd {
         tracing::warn!(job = %key.job, host = %key.host, %why, "a report does not follow from the line's state");
     }
-    if let Some(first) = ingested.not_below.first() {
-        let count = ingested.not_below.len();
+    if ingested.not_below.is_empty() {
+        return Ok(());
+    }
+    // A host that was moved says again what the relay before still tells of it.
+    let origins: Vec<HostId> = ingested.not_below.iter().map(|report| report.origin).collect();
+    let late = moving::were_below(tx, lower, &origins)?;
+    let lies: Vec<&Report> =
+        ingested.not_below.iter().filter(|report| !late.contains(&report.origin)).collect();
+    if let Some(first) = lies.first() {
+        let count = lies.len();
         let text = format!(
             "{count} reports about hosts that are not below {sender}, the first about {}",
             first.origin

@@ -207,6 +207,12 @@ CREATE TABLE controls (relay BLOB PRIMARY KEY, revision INTEGER NOT NULL, envelo
   suspended_since INTEGER) WITHOUT ROWID;
 -- control: when a job's newest revision came here.
 ALTER TABLE jobs ADD COLUMN changed INTEGER NOT NULL DEFAULT 0;
+-- Addresses a relay is called by; the systems a host may call; the direct lower system on the way to it before it was moved
+-- (all JSON but the last). At relays: the places of hosts that were moved away, for when they ask.
+ALTER TABLE hosts ADD COLUMN urls TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE hosts ADD COLUMN above TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE hosts ADD COLUMN moved_from INTEGER;
+CREATE TABLE moved (id BLOB PRIMARY KEY, place BLOB NOT NULL, oldest INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE applied (origin BLOB NOT NULL, what TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (origin, what))
   WITHOUT ROWID;

@@ -40,6 +40,34 @@ impl Caller {
     }
 }
 
+/// Who asks for orders: also a host that does not call this system any more, to hear where it stands.
+#[derive(Debug)]
+pub enum Asker {
+    /// A direct lower system.
+    Direct(Caller),
+    /// Somebody else with this id and a certificate of this generation, and what it would be refused with.
+    Elsewhere(HostId, u64, LowerError),
+}
+
+impl FromRequestParts<Arc<System>> for Asker {
+    type Rejection = LowerError;
+
+    async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Asker, LowerError> {
+        let identity = parts.extensions.get::<Peer>().and_then(|peer| peer.identity.clone());
+        match Caller::from_request_parts(parts, system).await {
+            Ok(caller) => Ok(Asker::Direct(caller)),
+            Err(error) if !error.is_elsewhere() => Err(error),
+            Err(error) => {
+                let id = identity.as_ref().and_then(|identity| identity.id.parse().ok());
+                match (id, identity) {
+                    (Some(id), Some(identity)) => Ok(Asker::Elsewhere(id, identity.generation, error)),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+}
+
 impl FromRequestParts<Arc<System>> for Caller {
     type Rejection = LowerError;
 

@@ -5,25 +5,34 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::{HostId, Incarnation};
-use packhorse_wire::messages::{FeedRequest, FeedResponse, HOLD_SECS_MAX, PROTOCOL};
+use packhorse_wire::messages::{FeedRequest, FeedResponse, HOLD_SECS_MAX, Order, OrderMsg, PROTOCOL};
+use serde_bytes::ByteBuf;
 use tokio::time::Instant;
 
-use super::{Caller, LowerError, check_version, decode, encode};
+use super::{Asker, Caller, LowerError, check_version, decode, encode};
 use crate::db::feeds::{self, FeedAnswer, Prune};
+use crate::db::moving;
 use crate::db::rebuild::RebuildFeed;
 use crate::system::{System, now};
 
 /// [`packhorse_wire::messages::FEED`].
 pub async fn feed(
     State(system): State<Arc<System>>,
-    caller: Caller,
+    asker: Asker,
     body: Bytes,
 ) -> Result<Response, LowerError> {
     let request: FeedRequest = decode(&body)?;
     check_version(request.v)?;
+    let caller = match asker {
+        Asker::Direct(caller) => caller,
+        Asker::Elsewhere(id, generation, refusal) => {
+            return encode(&elsewhere(&system, id, generation, &request).await?.ok_or(refusal)?);
+        }
+    };
     caller.came(&system, request.run)?;
     let held = Held::new(&system, caller.0.id);
     let answer = wait(&system, &caller, &request).await?;
@@ -67,6 +76,14 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
         // Armed before looking, so that nothing that comes in between is slept over.
         let mut notified = std::pin::pin!(news.notified());
         notified.as_mut().enable();
+        // It may have been moved meanwhile.
+        if system.listed(&caller.0.id).is_none_or(|listed| !listed.direct) {
+            let (id, generation) = (caller.0.id, caller.0.oldest);
+            return elsewhere(system, id, generation, request).await?.ok_or_else(|| {
+                let message = format!("{} does not call {} any more", caller.0.name, system.config.name);
+                LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)
+            });
+        }
         let (lower, at) = (caller.0.row, cursor);
         match system.db.read(move |connection| feeds::read(connection, lower, reader, at)).await? {
             FeedAnswer::Rebuild => {
@@ -96,6 +113,38 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
             }
         }
     }
+}
+
+/// The answer for a host that does not call this system (any more): its place, as a feed of one order. `None`: nothing is
+/// known of it.
+async fn elsewhere(
+    system: &System,
+    id: HostId,
+    generation: u64,
+    request: &FeedRequest,
+) -> Result<Option<FeedResponse>, LowerError> {
+    let found = system.db.read(move |connection| moving::elsewhere(connection, &id, generation)).await?;
+    let Some((feed, place)) = found else { return Ok(None) };
+    let known = request.cursor.is_some_and(|cursor| cursor.incarnation == feed.0 && cursor.n == 1);
+    if known {
+        // It has read this and asks here all the same: it is spared a storm, and so is this system.
+        tokio::time::sleep(Duration::from_secs(u64::from(request.hold_secs.min(HOLD_SECS_MAX)))).await;
+    }
+    let (kind, body) = Order::Place(ByteBuf::from(place)).encode().map_err(|error| {
+        tracing::error!(%error, "a place cannot be encoded");
+        LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this system has trouble")
+    })?;
+    let order = OrderMsg { n: 1, kind: kind.to_owned(), body: ByteBuf::from(body) };
+    Ok(Some(FeedResponse {
+        v: PROTOCOL,
+        now: now().0,
+        server: system.server_life().0,
+        higher: system.incarnation.0,
+        feed: feed.0,
+        after: if known { 1 } else { 0 },
+        orders: if known { Vec::new() } else { vec![order] },
+        more: false,
+    }))
 }
 
 async fn forget(system: &System, lower: i64, upto: u64) -> Result<(), LowerError> {

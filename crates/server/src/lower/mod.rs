@@ -22,7 +22,7 @@ use packhorse_wire::net::{LinkError, Refusal, cbor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use auth::Caller;
+pub use auth::{Asker, Caller};
 
 use crate::db::DbError;
 use crate::error::ServerError;
@@ -64,6 +64,11 @@ impl LowerError {
     pub fn hint(mut self, hint: &str) -> LowerError {
         self.refusal.hint = Some(hint.to_owned());
         self
+    }
+
+    /// Whether it is refused because it is not, or not known to be, one that calls this system.
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.refusal.code.as_str(), "unknown_host" | "not_direct")
     }
 
     /// The request is not one of this protocol.

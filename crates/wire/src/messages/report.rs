@@ -6,8 +6,8 @@ use packhorse_domain::instruction::State;
 use packhorse_domain::job::{PACKAGES_MAX, Proof, ROUNDS_MAX};
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
-    Body, CopyReport, FailClass, JobReport, LineEvent, LineReport, Outcome, Report, TAIL_BYTES_MAX, Traffic,
-    USER_BYTES_MAX,
+    ADDRESSES_MAX, Body, CopyReport, FailClass, JobReport, LineEvent, LineReport, Outcome, Report,
+    TAIL_BYTES_MAX, Traffic, USER_BYTES_MAX,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,8 @@ pub enum BodyMsg {
         /// Its revision.
         revision: u64,
     },
+    /// The addresses a relay is called by.
+    Called(Vec<String>),
     /// A job of a relay.
     Job {
         /// The signed job (envelope).
@@ -408,6 +410,7 @@ impl From<&Report> for ReportMsg {
                 facts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ),
             Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
+            Body::Called(urls) => BodyMsg::Called(urls.clone()),
             Body::Job(job) => BodyMsg::Job {
                 job: ByteBuf::from(job.envelope.clone()),
                 proofs: job.proofs.iter().map(ProofMsg::from).collect(),
@@ -467,6 +470,10 @@ impl TryFrom<&ReportMsg> for Report {
             BodyMsg::Facts(said) => Body::Facts(facts(said)),
             BodyMsg::Applied { what, revision } => {
                 Body::Applied { what: head(what, 32), revision: *revision }
+            }
+            BodyMsg::Called(urls) => {
+                let (count, bytes) = ADDRESSES_MAX;
+                Body::Called(urls.iter().take(count).filter(|url| url.len() <= bytes).cloned().collect())
             }
             BodyMsg::Job { job, proofs, sizes, asked } => {
                 let large = [

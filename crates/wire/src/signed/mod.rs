@@ -14,7 +14,7 @@ pub use delegation::{
     DELEGATED_CABINETS_MAX, DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc,
 };
 pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeepDoc, KeyDoc, LabelDoc, RoundDoc, TermsDoc};
-pub use place::{BelongsDoc, PLACE_TYPE, PlaceDoc, ROUTE_MAX};
+pub use place::{AboveDoc, BelongsDoc, PLACE_TYPE, PlaceDoc, ROUTE_MAX};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
 use thiserror::Error;

@@ -1,7 +1,7 @@
 //! Where a host stands, signed by the managing server.
 
 use packhorse_domain::ids::{GroupId, Name};
-use packhorse_domain::place::{GROUPS_MAX, HostRole, Membership, Place};
+use packhorse_domain::place::{ABOVE_MAX, Above, GROUPS_MAX, HostRole, Membership, Place};
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,46 @@ pub struct PlaceDoc {
     /// What it belongs to; since version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub belongs: Option<BelongsDoc>,
+    /// The systems it may call, in the order in which it prefers them; since version 2.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<AboveDoc>,
+}
+
+/// A system that a host may call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AboveDoc {
+    /// It.
+    pub id: Id16,
+    /// A relay; else the managing server.
+    pub relay: bool,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub urls: Vec<String>,
+}
+
+/// Most addresses of one system, and most bytes of one.
+const URLS_MAX: (usize, usize) = packhorse_domain::report::ADDRESSES_MAX;
+
+impl From<&Above> for AboveDoc {
+    fn from(above: &Above) -> AboveDoc {
+        let Above { id, relay, name, urls } = above.clone();
+        AboveDoc { id: id.into(), relay, name, urls }
+    }
+}
+
+impl TryFrom<AboveDoc> for Above {
+    type Error = BadPayload;
+
+    fn try_from(doc: AboveDoc) -> Result<Above, BadPayload> {
+        limit("addresses of a system", doc.urls.len(), URLS_MAX.0)?;
+        if let Some(long) = doc.urls.iter().find(|url| url.len() > URLS_MAX.1) {
+            limit("bytes of an address", long.len(), URLS_MAX.1)?;
+        }
+        limit("bytes of a name", doc.name.len(), URLS_MAX.1)?;
+        Ok(Above { id: doc.id.into(), relay: doc.relay, name: doc.name, urls: doc.urls })
+    }
 }
 
 /// What a host belongs to.
@@ -65,13 +105,14 @@ impl From<&Place> for PlaceDoc {
     fn from(place: &Place) -> PlaceDoc {
         let belongs = BelongsDoc::of(place);
         PlaceDoc {
-            v: if belongs.is_some() { VERSION } else { PLAIN },
+            v: if belongs.is_some() || !place.above.is_empty() { VERSION } else { PLAIN },
             host: place.host.into(),
             name: place.name.clone(),
             role: place.role.as_str().to_owned(),
             route: place.route.iter().map(|id| (*id).into()).collect(),
             revision: place.revision,
             belongs,
+            above: place.above.iter().map(AboveDoc::from).collect(),
         }
     }
 }
@@ -88,11 +129,14 @@ impl TryFrom<PlaceDoc> for Place {
         })?;
         let belongs = doc.belongs.unwrap_or(BelongsDoc { groups: Vec::new(), until: 0, joined: 0 });
         limit("groups of a host", belongs.groups.len(), GROUPS_MAX)?;
+        limit("systems above a host", doc.above.len(), ABOVE_MAX)?;
+        let above = doc.above.into_iter().map(Above::try_from).collect::<Result<_, _>>()?;
         let member = |(group, since): (Id16, i64)| Membership { group: GroupId(group.0), since: Time(since) };
         Ok(Place {
             groups: belongs.groups.into_iter().map(member).collect(),
             groups_until: Time(belongs.until),
             joined: Time(belongs.joined),
+            above,
             host: doc.host.into(),
             name: Name::for_host(&doc.name)?.to_string(),
             role,
@@ -117,6 +161,16 @@ mod tests {
         assert!(!to_cbor(&doc).unwrap().windows(7).any(|name| name == b"belongs"));
         place.groups = vec![Membership { group: GroupId([3; 16]), since: Time(5) }];
         (place.groups_until, place.joined) = (Time(9), Time(4));
+        place.route = vec![HostId([7; 16])];
+        let above = |n: u8, relay| Above {
+            id: HostId([n; 16]),
+            relay,
+            name: "x".into(),
+            urls: vec!["https://x:1".into()],
+        };
+        place.above = vec![above(7, true), above(9, false)];
+        assert_eq!(place.calls(), Some(&above(7, true)));
+        assert_eq!(Place { route: vec![], ..place.clone() }.calls(), Some(&above(9, false)));
         let bytes = to_cbor(&PlaceDoc::from(&place)).unwrap();
         let doc: PlaceDoc = from_cbor_limited(&bytes, 1 << 16).unwrap();
         assert_eq!(doc.v, VERSION);
