@@ -7,6 +7,7 @@ mod held;
 mod install;
 mod limit;
 mod long;
+mod moved;
 mod night;
 mod offers;
 mod relay_lost;
