@@ -15,7 +15,7 @@ fn number(host: &HostId) -> u64 {
 
 /// Whether a host is a member of the group from the start; the others become one when somebody puts them in.
 pub fn is_member(host: &HostId) -> bool {
-    number(host) % 2 == 0
+    number(host).is_multiple_of(2)
 }
 
 /// When a host says something for the first time, and when it is something else.

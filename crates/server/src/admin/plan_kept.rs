@@ -19,6 +19,9 @@ use crate::db::hosts::Fleet;
 use crate::db::{DbError, history, views};
 use crate::system::System;
 
+/// A plan, and bytes by line.
+type KeptAndSent = (Kept, BTreeMap<String, u64>);
+
 /// As it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
@@ -54,10 +57,7 @@ fn received(connection: &Connection) -> Result<BTreeMap<String, u64>, DbError> {
 ///
 /// # Errors
 /// The database's.
-pub fn load(
-    connection: &Connection,
-    found: &Found,
-) -> Result<Option<(Kept, BTreeMap<String, u64>)>, DbError> {
+pub fn load(connection: &Connection, found: &Found) -> Result<Option<KeptAndSent>, DbError> {
     let Some(text) = history::plan(connection, found.job.row)? else { return Ok(None) };
     // One of a later version is no plan of ours.
     let Ok(kept) = serde_json::from_str(&text) else { return Ok(None) };

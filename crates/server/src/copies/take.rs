@@ -13,8 +13,9 @@ use packhorse_wire::messages;
 use packhorse_wire::net::Link;
 use tokio::sync::{Notify, Semaphore};
 
+use super::manifest::manifest_of;
 use super::pass::{self, Without};
-use super::upstream::{Upstream, manifest, verified};
+use super::upstream::{Upstream, verified};
 use super::{CopyError, room};
 use crate::db::copies::{self, Arrived, Wanted};
 use crate::db::keeping;
@@ -81,13 +82,9 @@ async fn try_once(
     held: &mut Option<Arc<Intake>>,
 ) -> Result<Option<Without>, CopyError> {
     let Some(upper) = &system.upper else { return Ok(None) };
-    let store = system.store.clone();
+    // Who waits below may have brought it already, to judge whether the package fits there.
     let package = wanted.package;
-    let known = tokio::task::spawn_blocking(move || store.manifest_envelope(&package).ok()).await?;
-    let envelope = match known {
-        Some(envelope) => envelope,
-        None => manifest(system, upper.link(), wanted).await?,
-    };
+    let envelope = manifest_of(system, package).await?;
     let manifest = verified(system, wanted, &envelope)?;
     let (store, signed, parsed) = (system.store.clone(), envelope.clone(), manifest.clone());
     let intake = match tokio::task::spawn_blocking(move || store.begin(&signed, &parsed)).await? {

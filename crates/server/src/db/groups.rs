@@ -108,7 +108,7 @@ impl Groups {
     pub fn users(&self, group: &GroupRecord) -> Vec<&GroupRecord> {
         let speaks = |other: &&GroupRecord| {
             self.members(other).iter().any(|member| member.row == group.row)
-                || names_in(other).iter().any(|name| *name == group.name)
+                || names_in(other).contains(&group.name)
         };
         self.all.iter().filter(speaks).collect()
     }
