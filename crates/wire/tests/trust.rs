@@ -222,7 +222,7 @@ fn of_a_known_version_no_unknown_field_is_taken() {
     let own = keys();
     let wider = Wider { doc: PlaceDoc::from(&place(1, &[])), admin: true };
     assert!(matches!(first(&own).place(&sign(PLACE_TYPE, &wider, &own.jobs)), Err(Distrust::Payload(_))));
-    let newer = PlaceDoc { v: 2, ..PlaceDoc::from(&place(1, &[])) };
+    let newer = PlaceDoc { v: 3, ..PlaceDoc::from(&place(1, &[])) };
     let error = first(&own).place(&sign(PLACE_TYPE, &newer, &own.jobs)).unwrap_err();
-    assert_eq!(error.to_string(), "the place has version 2, this program knows 1; update this system");
+    assert_eq!(error.to_string(), "the place has version 3, this program knows 2; update this system");
 }

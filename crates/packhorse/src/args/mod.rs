@@ -288,7 +288,7 @@ mod tests {
             "group add sales",
             "group import sales",
             "server init --listen nowhere",
-            "transfer a --to b",
+            "transfer a",
             "offer office/editor",
             "offers editor",
             "choose",
