@@ -106,9 +106,10 @@ fn a_choice_survives_its_agent_and_waits_for_the_relay() {
     // Killed between the choice and its time; it comes back on its own with what was chosen.
     pc.kill();
     pc.start();
-    let waiting = wait::until("it waits for the relay", 30, || {
-        let now = offers(&world, &pc).into_iter().next()?;
-        now["reason"].as_str().is_some_and(|why| why.contains("network")).then_some(now)
+    let waiting = wait::until_ok("it waits for the relay", 30, || {
+        let now = offers(&world, &pc).into_iter().next().ok_or("nothing is offered")?;
+        let network = now["reason"].as_str().is_some_and(|why| why.contains("network"));
+        if network { Ok(now) } else { Err(now.to_string()) }
     });
     assert_eq!(waiting["state"], "chosen", "{waiting}");
     assert!(!is_there(&pc));

@@ -115,6 +115,8 @@ pub struct Ledger {
     ends: BTreeMap<(HostId, Incarnation, JobKey, PackageId, u32), u64>,
     /// Every report in the managing server's history.
     arrived: BTreeSet<ReportName>,
+    /// Up to where receipts were found to cover only what is there.
+    covered: BTreeMap<(HostId, Incarnation), u64>,
     /// The newest revision durable at a node in a life of it.
     revisions: BTreeMap<(NodeId, Incarnation, JobKey), u64>,
     /// The newest revision durable at a host, with the attempt it is in.
