@@ -8,7 +8,7 @@ mod status;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Wish, Write};
 use packhorse_domain::facts::Facts;
@@ -132,6 +132,8 @@ pub(crate) struct Driver {
     wake: Arc<Notify>,
     events: mpsc::Sender<Event>,
     idle: bool,
+    /// When time itself was an input last.
+    ticked: Instant,
     /// Who waits for the end of what is installed before the system stops, and how much that is.
     stops: Vec<(u64, oneshot::Sender<u64>)>,
 }
@@ -167,6 +169,7 @@ impl Driver {
             wake,
             events,
             idle: false,
+            ticked: Instant::now(),
             stops: Vec::new(),
         }
     }
@@ -200,7 +203,10 @@ impl Driver {
                     Some(event) => self.event(event).await?,
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(self.rest()) => self.input(Input::Tick).await?,
+                () = tokio::time::sleep(self.rest()) => {
+                    self.ticked = Instant::now();
+                    self.input(Input::Tick).await?;
+                }
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
             }
         }
@@ -208,9 +214,12 @@ impl Driver {
 
     /// How long until time itself is an input.
     fn rest(&self) -> Duration {
-        let rest = self.agent.wakes_at().map_or(TICK_MAX, |at| self.tools.clock.until(at)).min(TICK_MAX);
+        // Counted from the last tick: whoever asks again and again at the user's socket puts nothing off.
+        let since = self.ticked.elapsed();
+        let most = TICK_MAX.saturating_sub(since);
+        let rest = self.agent.wakes_at().map_or(most, |at| self.tools.clock.until(at)).min(most);
         // A line whose time has come and that waits for another one would have it look without end.
-        if self.idle { rest.max(TICK_MIN) } else { rest }
+        if self.idle { rest.max(TICK_MIN.saturating_sub(since)) } else { rest }
     }
 
     async fn event(&mut self, event: Event) -> Result<(), ClientError> {
