@@ -22,7 +22,7 @@ fn calls(world: &World, host: &System, url: &str, route: &[&str]) {
 fn a_host_moved_in_mid_transfer_goes_on_where_it_stood() {
     let world = World::new();
     let mut osaka = world.joined_relay("osaka", &world.server.url(), &["--relay"]);
-    osaka.environment.push(("PACKHORSE_SEND_BYTES_PER_SEC".to_owned(), "2000000".to_owned()));
+    osaka.environment.push(("PACKHORSE_SEND_BYTES_PER_SEC".to_owned(), "800000".to_owned()));
     osaka.start();
     let sendai = world.relay("sendai", &world.server.url());
     world.online(&["osaka"]);
