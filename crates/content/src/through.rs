@@ -4,7 +4,7 @@
 //! Who waits is attached with the chunks it wants. A pass asks the source for what any of them wants, a few megabytes at
 //! a time, from where the last request ended and round again: whoever attaches while one is going on takes part from there
 //! and gets the beginning in the next round. A frame is verified, handed to everybody who wants it, and forgotten. The
-//! slowest sets the pace, within a small queue; one that takes nothing for [`SLOW`] is let go and asks again.
+//! slowest sets the pace, within a small queue; one that takes nothing for some seconds is let go and asks again.
 
 use std::collections::BTreeMap;
 use std::io;

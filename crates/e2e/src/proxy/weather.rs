@@ -5,14 +5,14 @@ use std::time::Duration;
 /// What every line does to what crosses it.
 ///
 /// A proxy sees streams, not packets: what is lost is sent again by TCP, and the streams above see a pause. So a *loss* is a
-/// pause of [`PAUSE`] before a piece, and a *reset* ends both streams of a connection. Both come by chance out of `seed`,
+/// pause of 200 ms before a piece, and a *reset* ends both streams of a connection. Both come by chance out of `seed`,
 /// the connection's number, the direction and the piece's number: the same pieces meet the same fate. How a stream falls
 /// into pieces depends on the machine's speed, so two runs are alike, not equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Weather {
     /// How long every piece is under way, in each direction.
     pub latency: Duration,
-    /// Of a million pieces, so many come late by [`PAUSE`].
+    /// Of a million pieces, so many come late by 200 ms.
     pub lost_per_million: u32,
     /// Of a million pieces, so many end their connection.
     pub reset_per_million: u32,

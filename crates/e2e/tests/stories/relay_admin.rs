@@ -142,7 +142,12 @@ impl Site {
 
     fn ended(&self, cli: &Cli, job: &str, lines: usize) -> serde_json::Value {
         wait::until_ok(&format!("job {job} is done"), 60, || {
-            let shown = cli.json(&["job", "show", job]);
+            // The managing server hears of a relay's job by a report: a moment after the relay's own hosts.
+            let asked = cli.run(&["job", "show", job, "--json"]);
+            if asked.stderr.contains("unknown_job") {
+                return Err(asked.stderr);
+            }
+            let shown: serde_json::Value = serde_json::from_str(&asked.ok()).expect("JSON");
             let done = array(&shown["instructions"]).iter().filter(|line| line["state"] == "done").count();
             if shown["state"] == "ended" && done == lines { Ok(shown) } else { Err(shown.to_string()) }
         })
