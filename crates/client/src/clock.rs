@@ -16,30 +16,44 @@ pub(crate) struct Clock {
     anchor: Mutex<Anchor>,
 }
 
-/// What time it was when the machine had been up for so long, both in microseconds.
+/// What the machine's own clock showed when the machine had been up for so long, and how far the higher system's is ahead of
+/// it; all in microseconds.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
-    shown: i64,
+    own: i64,
     up: i64,
+    offset: i64,
 }
 
 impl Default for Clock {
     fn default() -> Clock {
-        Clock { anchor: Mutex::new(Anchor { shown: local_micros(), up: up_micros() }) }
+        Clock { anchor: Mutex::new(Anchor { own: local_micros(), up: up_micros(), offset: 0 }) }
     }
 }
 
 impl Anchor {
+    /// The machine's own clock, carried on: nothing that is said from outside moves it.
+    fn own_now(self, up: i64) -> i64 {
+        self.own.saturating_add(up.saturating_sub(self.up))
+    }
+
     fn now(self, up: i64) -> i64 {
-        self.shown.saturating_add(up.saturating_sub(self.up))
+        self.own_now(up).saturating_add(self.offset)
     }
 
     /// With what the higher system's clock says now. It is not signed, so it moves this clock by at most
-    /// [`CORRECTION_SECS_MAX`], unless the machine's own clock says the same, which was set right meanwhile: a relay that lies
-    /// about the time can start a job a little early or end it a little late, not by hours.
+    /// [`CORRECTION_SECS_MAX`] from the machine's own, however often it is said; unless the machine's clock was set right
+    /// meanwhile and says the same. A relay that lies about the time can start a job a little early or end it a little late,
+    /// not by hours.
     fn corrected(self, said: i64, local: i64, up: i64) -> Anchor {
         let near = |own: i64| said.saturating_sub(own).saturating_abs() <= CORRECTION_SECS_MAX * 1_000_000;
-        if near(self.now(up)) || near(local) { Anchor { shown: said, up } } else { self }
+        if near(self.own_now(up)) {
+            Anchor { offset: said.saturating_sub(self.own_now(up)), ..self }
+        } else if near(local) {
+            Anchor { own: local, up, offset: said.saturating_sub(local) }
+        } else {
+            self
+        }
     }
 }
 
@@ -91,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_by_hours_moves_no_job() {
-        let anchor = Anchor { shown: 100 * HOUR, up: HOUR };
+        let anchor = Anchor { own: 100 * HOUR, up: HOUR, offset: 0 };
         // An hour later the machine's clock was set five hours ahead; nobody says anything else.
         assert_eq!(anchor.now(2 * HOUR), 101 * HOUR);
         // The higher system says what this clock says, about: it is followed, the jump is not.
@@ -102,10 +116,21 @@ mod tests {
 
     #[test]
     fn a_lie_about_the_time_is_not_followed_and_a_clock_set_right_is() {
-        let anchor = Anchor { shown: 100 * HOUR, up: 0 };
+        let anchor = Anchor { own: 100 * HOUR, up: 0, offset: 0 };
         assert_eq!(anchor.corrected(200 * HOUR, 100 * HOUR, 0).now(0), 100 * HOUR);
         // The machine started with a clock that was wrong, and was set right.
         assert_eq!(anchor.corrected(200 * HOUR, 200 * HOUR + 1, 0).now(0), 200 * HOUR);
         assert_eq!(anchor.corrected(i64::MAX, i64::MIN, 0).now(0), 100 * HOUR);
+    }
+
+    #[test]
+    fn small_lies_do_not_add_up() {
+        let (limit, start) = (CORRECTION_SECS_MAX * 1_000_000, 100 * HOUR);
+        let mut anchor = Anchor { own: start, up: 0, offset: 0 };
+        for _ in 0..100 {
+            let said = anchor.now(0) + limit - 60_000_000;
+            anchor = anchor.corrected(said, start, 0);
+            assert!((anchor.now(0) - start).abs() <= limit);
+        }
     }
 }

@@ -171,10 +171,12 @@ impl Judge {
         Standing { place: &self.place, facts: &self.facts, now }
     }
 
-    /// The jobs of `known` that did not name this host and do now, with the attempt; none that is closed.
+    /// The jobs of `known` that did not name this host and do now, with the attempt; of those that are
+    /// closed only where a statement says since when it belongs.
     pub fn named_now<'a>(&self, known: impl Iterator<Item = &'a KnownJob>, now: Time) -> Vec<(Job, u32)> {
-        let open =
-            |job: &Job| job.intent != Intent::Cancelled && job.terms.closed.is_none() && job.until > now;
+        // Who belonged to a group before a job was closed is named by it; what a host says of itself carries no time.
+        let closed = |job: &Job| job.terms.closed.is_some() && job.asks_facts();
+        let open = |job: &Job| job.intent != Intent::Cancelled && !closed(job) && job.until > now;
         let asked = known.filter(|known| known.attempt.is_none() && known.job.asks_statements());
         let named = asked.filter(|known| open(&known.job)).filter_map(|known| {
             let round = known.job.round_by_standing(&self.standing(now))?;

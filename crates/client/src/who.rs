@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use packhorse_domain::ids::HostId;
 use packhorse_domain::job::{HostRole, Place};
+use packhorse_domain::place::Above;
 use packhorse_wire::enroll::{Higher, HostIdentity, IdentityFolder};
-use packhorse_wire::net::{Expect, Link, Pinned};
+use packhorse_wire::net::{Expect, Link, Pinned, is_address};
 use packhorse_wire::pki::Role;
 use packhorse_wire::trust::Trust;
 
@@ -91,7 +92,9 @@ impl Who {
     /// Whether the managing server says by a place that another system is to be called. A relay's agent calls its relay.
     pub fn is_moved(renews: bool, higher_id: &str, place: &Place) -> bool {
         renews
-            && place.calls().is_some_and(|above| above.id.to_string() != higher_id && !above.urls.is_empty())
+            && place
+                .calls()
+                .is_some_and(|above| above.id.to_string() != higher_id && address(above).is_some())
     }
 
     /// Calls the system that a place says from now on, also after the next start.
@@ -103,7 +106,7 @@ impl Who {
             return Ok(());
         };
         let higher = Higher {
-            url: above.urls.first().cloned().unwrap_or_default(),
+            url: address(above).unwrap_or_default().to_owned(),
             role: if above.relay { Role::Relay } else { Role::Server },
             id: above.id.to_string(),
             name: above.name.clone(),
@@ -130,4 +133,9 @@ impl Who {
         Trust::own(&trust)?.place(&place)?;
         Ok((trust, place))
     }
+}
+
+/// The first address of a system that can be one: what was written into a place wrongly stops nobody.
+fn address(above: &Above) -> Option<&str> {
+    above.urls.iter().map(String::as_str).find(|url| is_address(url))
 }

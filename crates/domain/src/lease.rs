@@ -42,8 +42,8 @@ pub struct Dated {
     pub until: Time,
     /// The order that set it; `None`: the package's own keeping time.
     pub ordered: Option<Time>,
-    /// Whether a higher system set it, by an order or by the package.
-    pub by_higher: bool,
+    /// Until when a higher system promised it, by an order or by the package; `None`: it promised nothing.
+    pub promised: Option<Time>,
 }
 
 /// What an order does to a standing date.
@@ -69,7 +69,7 @@ impl KeepOrder {
 
 /// The date of a copy that just arrived: the last order's, counted from now; without one the package's own.
 pub fn arrived(package: Time, orders: &[KeepOrder], now: Time, day_end: DayEnd<'_>) -> Dated {
-    let first = Dated { until: package, ordered: None, by_higher: true };
+    let first = Dated { until: package, ordered: None, promised: Some(package) };
     let mut orders: Vec<&KeepOrder> = orders.iter().collect();
     orders.sort_by_key(|order| order.ordered);
     orders.into_iter().fold(first, |date, order| match moved(&date, order, now, day_end) {
@@ -84,12 +84,14 @@ pub fn moved(standing: &Dated, order: &KeepOrder, now: Time, day_end: DayEnd<'_>
         return Moved::Stands;
     }
     let until = order.until(now, day_end);
-    // A promise that has ended is nobody's any more.
-    if order.own && standing.by_higher && until < standing.until && now < standing.until {
+    // A promise that has ended is nobody's any more. One that stands does so below whatever the relay's own administrator
+    // put on top of it.
+    let promised = standing.promised.filter(|promised| now < *promised);
+    if order.own && promised.is_some_and(|promised| until < promised) {
         return Moved::Refused;
     }
-    let by_higher = !order.own || (standing.by_higher && until == standing.until);
-    Moved::To(Dated { until, ordered: Some(order.ordered), by_higher })
+    let promised = if order.own { promised } else { Some(until) };
+    Moved::To(Dated { until, ordered: Some(order.ordered), promised })
 }
 
 /// Whether a copy goes by itself now: past its date and needed by no open job below, or a day past it. One that is being
@@ -158,9 +160,10 @@ mod tests {
         let Moved::To(longer) = moved(&standing, &own(1, Keep::Days(20)), Time(DAY), &end) else {
             panic!("longer is allowed")
         };
-        assert_eq!((longer.until, longer.by_higher), (Time(22 * DAY - 1), false));
-        // Its own extension it may take back; and after the promise has ended anything goes.
-        assert!(matches!(moved(&longer, &own(2, Keep::Days(2)), Time(DAY), &end), Moved::To(_)));
+        assert_eq!((longer.until, longer.promised), (Time(22 * DAY - 1), Some(Time(9 * DAY))));
+        // Its own extension it may take back, to where the promise stands; and after the promise has ended anything goes.
+        assert_eq!(moved(&longer, &own(2, Keep::Days(2)), Time(DAY), &end), Moved::Refused);
+        assert!(matches!(moved(&longer, &own(2, Keep::Days(9)), Time(DAY), &end), Moved::To(_)));
         assert!(matches!(moved(&standing, &own(1, Keep::Days(0)), Time(9 * DAY), &end), Moved::To(_)));
     }
 

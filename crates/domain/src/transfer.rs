@@ -176,7 +176,7 @@ mod tests {
         let at = |job: &Job, facts: &Facts, now| step(job, facts, Time(now), &end);
         assert_eq!(at(&job, &facts, 5), Step::At(Time(DAY)));
         assert_eq!(at(&job, &facts, DAY), Step::TakeIn);
-        let standing = Dated { until: Time(4 * DAY), ordered: None, by_higher: true };
+        let standing = Dated { until: Time(4 * DAY), ordered: None, promised: Some(Time(4 * DAY)) };
         let here = Facts { copy: Some(standing), ..facts };
         // Without --keep a standing date stays; the bytes do not travel.
         assert_eq!(at(&job, &here, DAY), Step::Done(standing));
@@ -197,7 +197,7 @@ mod tests {
         let past = Some(Keep::Until(Time(DAY)));
         assert_eq!(step(&transfer(past), &facts, Time(DAY), &end), Step::Past(Time(DAY)));
         // A copy whose promise has ended is as one that comes now.
-        let ended = Dated { until: Time(2), ordered: None, by_higher: true };
+        let ended = Dated { until: Time(2), ordered: None, promised: Some(Time(2)) };
         let here = Facts { package_until: Time(9 * DAY), copy: Some(ended), begun: false, verdict: None };
         assert!(
             matches!(step(&transfer(None), &here, Time(DAY), &end), Step::Done(d) if d.until == Time(9 * DAY))

@@ -7,14 +7,15 @@ use crate::failure::{Failure, Outcome};
 const DESTINATIONS: &str =
     "a destination is a host's name, group:NAME, below:RELAY, all (all clients) or all+relays";
 
-/// Checks the form of a destination. Whether it exists is the server's to say.
+/// Checks the form of a destination; `option` is named in refusals (`--to`, `--for`). Whether it exists is the server's to say.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn destination(text: &str) -> Outcome<String> {
-    let wrong = |why: String| Err(Failure::usage(format!("--to {text:?}: {why}")).hint(DESTINATIONS));
+pub fn destination(option: &str, text: &str) -> Outcome<String> {
+    let wrong = |why: String| Err(Failure::usage(format!("{option} {text:?}: {why}")).hint(DESTINATIONS));
     match text {
         "all" | "all+relays" => return Ok(text.to_owned()),
+        "all-relays" if option == "--for" => return wrong("goes with --to".into()),
         "all-relays" => return wrong("is a destination of transfers only".into()),
         _ => {}
     }
@@ -88,7 +89,7 @@ mod tests {
     #[test]
     fn destinations() {
         for good in ["pc17", "below:osaka", "all", "all+relays"] {
-            assert_eq!(destination(good).unwrap(), good);
+            assert_eq!(destination("--to", good).unwrap(), good);
         }
         for (bad, why) in [
             ("", "a name has"),
@@ -100,7 +101,7 @@ mod tests {
             ("server", "cannot be a name"),
             ("../x", "begins with"),
         ] {
-            let failure = destination(bad).unwrap_err();
+            let failure = destination("--to", bad).unwrap_err();
             assert!(failure.message().contains(why), "{bad}: {}", failure.message());
         }
     }

@@ -40,6 +40,8 @@ impl Asked {
     /// With what the manifests say and whether this user may decide: read from files, so on a blocking thread.
     async fn told(&self, peer: Peer, listed: Vec<Listed>) -> Vec<LocalOffer> {
         let (tools, users) = (Arc::clone(&self.tools), self.users.clone());
+        // Never closed.
+        let Ok(_one) = self.telling.acquire().await else { return Vec::new() };
         let telling = tokio::task::spawn_blocking(move || {
             let rate = tools.db.run_blocking(|connection| rate(connection)).unwrap_or_default();
             let here = chunks_here(&tools);

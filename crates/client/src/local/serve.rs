@@ -85,6 +85,7 @@ impl Local {
             driver: self.driver.clone(),
             tools: Arc::clone(&self.tools),
             users: self.users.clone(),
+            telling: Arc::new(Semaphore::new(1)),
             syncs: self.syncs.clone(),
             wake: Arc::clone(&self.wake),
         };
@@ -125,6 +126,8 @@ pub(super) struct Asked {
     pub driver: mpsc::Sender<Event>,
     pub tools: Arc<Tools>,
     pub users: Users,
+    /// One answer at a time is made of manifests: they may be large, and anybody on the machine may ask.
+    pub telling: Arc<Semaphore>,
     syncs: mpsc::Sender<Sync>,
     wake: Arc<Notify>,
 }

@@ -66,6 +66,8 @@ pub enum Denied {
     Required(Time),
     /// It would be later than the time from which it is required.
     AfterRequired(Time),
+    /// It is put off to a time that has passed.
+    Past(Time),
     /// It would be later than the end.
     AfterEnd(Time),
     /// Nobody has chosen it.
@@ -93,6 +95,7 @@ impl Denied {
             Denied::AfterRequired(at) => {
                 format!("it is required from {} on; it can be chosen for an earlier time", show(at))
             }
+            Denied::Past(at) => format!("{} has passed", show(at)),
             Denied::AfterEnd(at) => format!("it ends at {}, which is not after that time", show(at)),
             Denied::NotChosen => "nobody has chosen it".to_owned(),
             Denied::NotToPostpone => "its job does not let it be put off".to_owned(),
@@ -208,6 +211,7 @@ impl Agent {
         if let Some(line) = self.lines.get_mut(id).filter(|line| line.stage.is_active() && line.is_unbegun())
         {
             line.stage = Stage::Waiting;
+            line.released = false;
             self.step.effects.push(Effect::Stop(id.clone()));
         }
     }
@@ -262,6 +266,7 @@ fn may_postpone(line: &AgentLine, job: &Job, until: Option<Time>, now: Time) -> 
         return Err(Denied::NoneLeft(line.postponed));
     }
     match until {
+        Some(at) if at <= now => Err(Denied::Past(at)),
         Some(at) if at > latest(job) && latest(job) > now => Err(Denied::AfterEnd(job.until)),
         _ if latest(job) <= now => Err(Denied::LastCall(job.until)),
         _ => Ok(()),

@@ -101,6 +101,8 @@ impl Agent {
         };
         if let Some(line) = self.lines.get_mut(id) {
             line.stage = Stage::Waiting;
+            // Held again, it waits for the next stop of the system, not for this one.
+            line.released = false;
             line.next_try = match hold.next {
                 NextTry::At(at) => at,
                 NextTry::WhenCleared => Time::MAX,

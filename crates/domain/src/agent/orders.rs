@@ -1,6 +1,6 @@
 //! Orders: jobs are taken in by revision, lines opened, cancelled, superseded.
 
-use super::{Agent, AgentLine, KnownJob, LineId, Write, forgotten_at};
+use super::{Agent, AgentLine, KnownJob, LineId, Stage, Write, forgotten_at};
 use crate::ids::JobKey;
 use crate::instruction::State;
 use crate::job::{Gate, Intent, Job, JobType, gate};
@@ -92,8 +92,10 @@ impl Agent {
         let (ordered, label) = self.ordered(id)?;
         let own = &self.jobs.get(&id.job)?.job;
         let chosen = |id: &LineId| self.lines.get(id).is_some_and(|line| line.choice.is_some());
-        let others =
-            self.lines.keys().filter(|other| other.job != id.job && other.job.issuer == id.job.issuer);
+        // A job that does not name this host takes nobody's place here.
+        let named = |line: &&AgentLine| !matches!(&line.stage, Stage::Ended(outcome) if outcome.is_unfit());
+        let others = self.lines.values().filter(named).map(|line| &line.id);
+        let others = others.filter(|other| other.job != id.job && other.job.issuer == id.job.issuer);
         others.into_iter().find_map(|other| {
             let (later, theirs) = self.ordered(other)?;
             let job = &self.jobs.get(&other.job)?.job;

@@ -249,8 +249,12 @@ fn jobs_that_make_no_sense() {
     }
     let empty = "{\"job_type\":\"install\",\"packages\":[],\"to\":[\"pc1\"],\"at\":null,\"until\":null,\"allow_downgrade\":false}";
     access.request(Method::POST, "/admin/v1/jobs", empty).expect_err("no packages");
-    let transfer = empty.replace("install", "transfer").replace("[]", "[\"editor\"]");
-    access.request(Method::POST, "/admin/v1/jobs", transfer).expect_err("a type that is not there yet");
+    for (job_type, what) in
+        [("gift", "a type that there is not"), ("transfer", "a client as a transfer's destination")]
+    {
+        let job = empty.replace("install", job_type).replace("[]", "[\"editor\"]");
+        access.request(Method::POST, "/admin/v1/jobs", job).expect_err(what);
+    }
     assert_eq!(place.world.cli.json(&["job", "list"]), serde_json::json!([]), "no job was made");
     place.world.cli.run(&["job", "show", "7"]).fails(4, &["7"]);
     place.world.cli.run(&["explain", "--host", "nobody"]).fails(4, &["nobody"]);

@@ -11,7 +11,7 @@ pub struct InstallArgs {
     /// cabinet/name@version:generation; left out, the cabinet is main, version and generation the newest
     #[arg(value_name = "PACKAGE", required = true, num_args = 1..)]
     pub packages: Vec<String>,
-    /// Machines by name, below:RELAY, all (all clients), all+relays
+    /// Machines by name, group:NAME, below:RELAY, all (all clients), all+relays
     #[arg(long, value_name = "DEST", required = true, num_args = 1..)]
     pub to: Vec<String>,
     /// Not before: "2026-12-01 02:00", "02:00" (the next one), "+3h"
@@ -56,7 +56,7 @@ pub struct TransferArgs {
     /// Relay systems by name, or all-relays
     #[arg(long, value_name = "RELAY", required_unless_present = "for_hosts", num_args = 1..)]
     pub to: Vec<String>,
-    /// The relays on the way to these destinations: machines by name, below:RELAY, all
+    /// The relays on the way to these destinations: machines by name, group:NAME, below:RELAY, all
     #[arg(long = "for", value_name = "DEST", num_args = 1..)]
     pub for_hosts: Vec<String>,
     /// Not before: "2026-12-01 02:00", "02:00" (the next one), "+3h"

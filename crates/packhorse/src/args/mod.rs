@@ -64,7 +64,7 @@ pub enum Command {
     /// Make, list and revoke the tokens with which machines join
     #[command(subcommand)]
     Token(TokenVerb),
-    /// See the machines
+    /// See machines, and move them
     #[command(subcommand)]
     Host(HostVerb),
     /// Make, fill and see groups of machines
@@ -79,7 +79,7 @@ pub enum Command {
     /// Install packages on machines: everyone at the destination gets them
     ///
     /// Prints the job's number. Without --at it starts now; without --until it ends after 90 days. Machines that are off
-    /// get it when they are back; machines that join `all` or `below:` meanwhile are taken in.
+    /// get it when they are back; machines that come to `all`, `below:` or a group meanwhile are taken in.
     Install(InstallArgs),
     /// Offer packages to the users of machines, who choose or reject them
     ///

@@ -277,7 +277,7 @@ pub struct ClientRunArgs {
     /// The data folder
     #[arg(long, value_name = "DIR", default_value = DATA)]
     pub data: PathBuf,
-    /// Where its user's commands find it [default: DATA/user.sock]
+    /// Where its user's commands find it [default: DATA/user.sock, of the default folder /run/packhorse/user.sock]
     #[arg(long, env = "PACKHORSE_SOCKET", value_name = "FILE")]
     pub socket: Option<PathBuf>,
 }
@@ -288,7 +288,7 @@ pub struct AgentArgs {
     /// The agent's data folder
     #[arg(long, value_name = "DIR", default_value = DATA)]
     pub data: PathBuf,
-    /// The agent's socket [default: DATA/user.sock]
+    /// The agent's socket [default: DATA/user.sock, of the default folder /run/packhorse/user.sock]
     #[arg(long, env = "PACKHORSE_SOCKET", value_name = "FILE")]
     pub socket: Option<PathBuf>,
     /// How it is shown.
@@ -373,7 +373,7 @@ pub struct MoveArgs {
     /// The system it is to call: a relay, or server
     #[arg(long, value_name = "RELAY")]
     pub to: String,
-    /// Systems it may call after that one, in this order
+    /// Systems it may call after that one, in this order: written down, and not yet called by itself
     #[arg(long, value_name = "RELAY", num_args = 1..)]
     pub then: Vec<String>,
     /// Which system is asked.

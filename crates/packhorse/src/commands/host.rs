@@ -27,11 +27,18 @@ pub fn run(verb: HostVerb) -> Outcome {
             if args.format.json {
                 return table::json(&moved);
             }
-            let (host, above) = (say::clean(&moved.host), say::clean(&moved.above.join(", then ")));
+            let host = say::clean(&moved.host);
+            let (first, then) =
+                moved.above.split_first().map_or(("", &[][..]), |(one, more)| (one.as_str(), more));
+            let first = say::clean(first);
             say::note(&match moved.changed {
-                true => format!("{host} calls {above} as soon as it hears of it"),
-                false => format!("{host} calls {above}"),
+                true => format!("{host} calls {first} as soon as it hears of it"),
+                false => format!("{host} calls {first}"),
             });
+            if !then.is_empty() {
+                let then = say::clean(&then.join(", then "));
+                say::note(&format!("written down for later, and not yet called by itself: {then}"));
+            }
             Ok(())
         }),
         HostVerb::Tree { access, format } => ask(&access, async |api| {

@@ -61,7 +61,7 @@ fn new_job(args: &InstallArgs, now: &Zoned) -> Outcome<NewJob> {
     Ok(NewJob {
         job_type: "install".into(),
         packages: args.packages.iter().map(|text| address::package(text)).collect::<Outcome<_>>()?,
-        to: args.to.iter().map(|text| address::destination(text)).collect::<Outcome<_>>()?,
+        to: args.to.iter().map(|text| address::destination("--to", text)).collect::<Outcome<_>>()?,
         at: if args.host_time { at.map(|at| when::as_shown(at, now)) } else { written(at) },
         until: written(until),
         allow_downgrade: args.allow_downgrade,

@@ -40,7 +40,7 @@ fn new_job(args: &OfferArgs, now: &Zoned) -> Outcome<NewJob> {
     Ok(NewJob {
         job_type: "offer".into(),
         packages: args.packages.iter().map(|text| address::package(text)).collect::<Outcome<_>>()?,
-        to: args.to.iter().map(|text| address::destination(text)).collect::<Outcome<_>>()?,
+        to: args.to.iter().map(|text| address::destination("--to", text)).collect::<Outcome<_>>()?,
         at: written(at),
         until: written(until),
         allow_downgrade: args.allow_downgrade,

@@ -85,6 +85,10 @@ fn drop_copies(args: &RelayDropArgs) -> Outcome {
     let Some((package, relays)) = args.words.split_last() else { return Ok(()) };
     let order = DropCopy { package: address::package(package)?, force: args.force };
     ask(&args.access, async |api| {
+        // Nothing is ordered at one if another is not there.
+        for relay in relays {
+            api.relay(relay).await?;
+        }
         let mut ordered = Vec::new();
         for relay in relays {
             ordered.push(api.drop_copy(relay, &order).await?);

@@ -30,7 +30,7 @@ fn new_job(args: &TransferArgs, now: &Zoned) -> Outcome<NewJob> {
     if for_hosts {
         // Beside destinations whose relays are meant, relays by name are marked as what they are.
         to.iter_mut().for_each(|relay| relay.insert_str(0, "to:"));
-        let hosts = args.for_hosts.iter().map(|text| address::destination(text));
+        let hosts = args.for_hosts.iter().map(|text| address::destination("--for", text));
         to.extend(hosts.collect::<Outcome<Vec<_>>>()?);
     }
     Ok(NewJob {

@@ -63,7 +63,7 @@ impl Command for ChangeDelegation {
                     key: job_key(tx, &relay)?,
                     job_types: job_types.clone(),
                     cabinets,
-                    revision: delegations::next_revision(known.map_or(0, |known| known.revision), self.now),
+                    revision: meta::next_revision(known.map_or(0, |known| known.revision), self.now),
                     expires: expires.0,
                     revoked: false,
                 }
@@ -79,7 +79,7 @@ fn revoked(relay: &HostRecord, known: Option<DelegationDoc>, now: Time) -> Resul
         let message = format!("nothing is granted to {}", relay.name);
         DbError::refused("unknown_grant", message, Some("packhorse relay show tells what is granted"))
     })?;
-    let revision = delegations::next_revision(known.revision, now);
+    let revision = meta::next_revision(known.revision, now);
     Ok(DelegationDoc { revision, revoked: true, ..known })
 }
 

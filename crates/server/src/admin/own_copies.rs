@@ -42,7 +42,7 @@ impl Command for OrderOwn {
             DbError::refused("no_copy", message, Some("packhorse relay show shows what there is"))
         })?;
         let promised = || {
-            let until = day(kept.date.until, self.now);
+            let until = day(kept.date.promised.unwrap_or(kept.date.until), self.now);
             let message = format!("{verb}: a higher system promised to keep {} until {until}", package.label);
             let hint = "a later date is possible here; an earlier one is the managing server's to order";
             DbError::refused("promised_above", message, Some(hint))
@@ -56,7 +56,7 @@ impl Command for OrderOwn {
                     return Err(promised());
                 }
             }
-            None if kept.date.by_higher && kept.date.until > self.now => return Err(promised()),
+            None if kept.date.promised.is_some_and(|until| until > self.now) => return Err(promised()),
             None if needed_by > 0 && !self.force => {
                 let message = format!("{verb}: {needed_by} open lines below still need {}", package.label);
                 return Err(DbError::refused("needed", message, Some("--force drops it all the same")));

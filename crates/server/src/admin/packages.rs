@@ -132,7 +132,7 @@ impl Command for Remove {
         }
         let (record, last) = Unregister(self.query).apply(tx)?;
         if last && self.at_relay {
-            crate::db::known::let_go(tx, &record.id)?;
+            crate::db::known::withdraw(tx, &record.id, self.now)?;
         }
         Ok((record, last))
     }

@@ -204,8 +204,18 @@ fn times(new: &NewJob, now: Time) -> Result<(Option<Time>, Time), DbError> {
     let starts = at.map_or(now, |at| at.plus_secs(last));
     match until {
         Some(until) if until <= starts => {
-            let message = format!("--until ({}) is not after --at ({})", rfc3339(until), rfc3339(starts));
-            Err(DbError::refused("until_before_at", message, Some("give an --until that is later than --at")))
+            let (until, starts) = (rfc3339(until), rfc3339(starts));
+            let (message, hint) = match new.terms.host_time {
+                true => (
+                    format!("--until ({until}) is not after the last zone's clocks show --at ({starts})"),
+                    "with --host-time give an --until more than 12 hours after --at in UTC",
+                ),
+                false => (
+                    format!("--until ({until}) is not after --at ({starts})"),
+                    "give an --until that is later than --at",
+                ),
+            };
+            Err(DbError::refused("until_before_at", message, Some(hint)))
         }
         Some(until) => Ok((at, until)),
         None if now.plus_days(VALID_DAYS) <= starts => {

@@ -69,7 +69,8 @@ async fn until_anew(
     let began = Instant::now();
     loop {
         let no_room = room::no_room(system, wanted.package, needed_bytes).await?;
-        let believed = full && began.elapsed() < FULL;
+        // The ledger has just said no, or the file system did what the ledger cannot see (a quota): not asked again at once.
+        let believed = began.elapsed() < if full { FULL } else { LOOK };
         if no_room.is_none() && !believed && through.idle().is_some() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use packhorse_wire::pki::{CertIdentity, CertInfo, Role};
 use rusqlite::{Connection, params};
 
 use super::hosts::{self, HostRow};
-use super::{Command, DbError, delegations};
+use super::{Command, DbError, delegations, meta};
 use crate::authority::Authority;
 
 /// A relay asks for its administrator's certificate, and says its job key.
@@ -68,7 +68,7 @@ impl GiveAccess {
             return Ok(Vec::new());
         }
         doc.key = Fixed(self.job_key);
-        doc.revision = delegations::next_revision(doc.revision, self.now);
+        doc.revision = meta::next_revision(doc.revision, self.now);
         delegations::set(tx, &self.authority, &doc, self.now)
     }
 

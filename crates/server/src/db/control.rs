@@ -54,7 +54,7 @@ pub fn set(
     mut doc: ControlDoc,
     now: Time,
 ) -> Result<(u64, HostRow), DbError> {
-    doc.revision += 1;
+    doc.revision = meta::next_revision(doc.revision, now);
     doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
     let signed = authority.sign_control(&doc).map_err(DbError::internal)?;
     store(tx, &doc, &signed, now)?;
@@ -139,8 +139,11 @@ pub fn take(
         if fresh {
             meta::set(tx, OWN, envelope)?;
         }
-        // Also for one that is known: a managing server that was restored asks again.
-        let applied = Body::Applied { what: OWN.to_owned(), revision: doc.revision };
+        // Also for one that is known: a managing server that was restored asks again. What stands here is said, not what came.
+        let stands: i64 = tx
+            .prepare_cached("SELECT revision FROM controls WHERE relay = ?1")?
+            .query_row([relay.0], |row| row.get(0))?;
+        let applied = Body::Applied { what: OWN.to_owned(), revision: stands as u64 };
         outbox::say(tx, own, applied, now)?;
         return Ok(if fresh { Came::Own } else { Came::Nothing });
     }

@@ -119,17 +119,17 @@ impl Command for Arrived {
 
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
         let date = keeping::on_arrival(tx, &self.package, self.now)?;
-        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, ordered, by_higher, last_used)
+        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, ordered, promised, last_used)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?4)
                    ON CONFLICT (id) DO UPDATE SET keep_until = excluded.keep_until, size_bytes = excluded.size_bytes,
-                     ordered = excluded.ordered, by_higher = excluded.by_higher, dropping = 0";
+                     ordered = excluded.ordered, promised = excluded.promised, dropping = 0";
         tx.prepare_cached(sql)?.execute(params![
             self.package.0,
             date.until.0,
             self.size_bytes as i64,
             self.now.0,
             date.ordered.map(|at| at.0),
-            date.by_higher
+            date.promised.map(|at| at.0)
         ])?;
         for earlier in &self.same_content {
             // The same package ordered with another keeping time: the date moves, either way.
@@ -200,18 +200,21 @@ const OWN_TRANSFER: &str = "j.job_type = 'transfer' AND EXISTS (
     AND h.id = (SELECT value FROM meta WHERE key = 'own_id') AND o.verdict IS NULL AND o.outcome IS NULL)";
 
 /// Packages that open lines wait for and this relay does not keep, by when they may be taken in; one statement for all jobs.
-/// The rule is `planner::copy_due`'s.
+/// The rule is `planner::copy_due`'s. Of several jobs that want one package the first counts, cabinet and issuer together.
 ///
 /// # Errors
 /// The database's.
 pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError> {
     let sql = format!(
-        "SELECT p.id, p.cabinet, p.capability, MIN(j.starts), MAX({OWN_TRANSFER}), j.issuer FROM job_packages p JOIN jobs j ON j.row = p.job
+        "SELECT id, cabinet, capability, starts, keep, issuer FROM (
+         SELECT p.id, p.cabinet, p.capability, j.starts, j.issuer, MAX({OWN_TRANSFER}) OVER one AS keep,
+           ROW_NUMBER() OVER (one ORDER BY j.starts, j.row) AS nth
+         FROM job_packages p JOIN jobs j ON j.row = p.job
          WHERE p.capability IS NOT NULL AND j.intent = 'open'
            AND p.id NOT IN (SELECT id FROM copies)
            AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.verdict IS NULL
                        AND l.state IN ({}) AND (j.until > ?1 OR l.begun) AND {})
-         GROUP BY p.id ORDER BY MIN(j.starts), p.id",
+         WINDOW one AS (PARTITION BY p.id)) WHERE nth = 1 ORDER BY starts, id",
         lines::open_words(),
         keeping::NOT_MERELY_OFFERED
     );

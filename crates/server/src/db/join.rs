@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
 use super::late::{self, Why};
-use super::{Command, DbError, feeds, keeping, places, tokens};
+use super::{Command, DbError, feeds, keeping, meta, places, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -194,8 +194,8 @@ impl Join {
                 .query_row([host.row], |row| row.get(0))?,
             None => 0,
         };
-        let place =
-            Place { route, revision: revision as u64 + 1, ..Place::new(id, name.as_str(), self.role) };
+        let revision = meta::next_revision(revision as u64, self.now);
+        let place = Place { route, revision, ..Place::new(id, name.as_str(), self.role) };
         places::complete(tx, place, known, self.now)
     }
 

@@ -33,7 +33,7 @@ pub struct Kept {
     pub dropping: bool,
 }
 
-const COLUMNS: &str = "id, keep_until, ordered, by_higher, size_bytes, arrived, last_used, dropping";
+const COLUMNS: &str = "id, keep_until, ordered, promised, size_bytes, arrived, last_used, dropping";
 
 fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     Ok(Kept {
@@ -41,7 +41,7 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
         date: Dated {
             until: Time(row.get(1)?),
             ordered: row.get::<_, Option<i64>>(2)?.map(Time),
-            by_higher: row.get(3)?,
+            promised: row.get::<_, Option<i64>>(3)?.map(Time),
         },
         size_bytes: row.get::<_, i64>(4)? as u64,
         arrived: Time(row.get(5)?),
@@ -132,9 +132,9 @@ fn orders(tx: &Connection, package: &PackageId) -> Result<Vec<KeepOrder>, DbErro
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The package's own keeping time, as its jobs say.
+/// The package's own keeping time, as its jobs say. A relay below that tells of a job of its own says nothing of copies here.
 fn package_until(tx: &Connection, package: &PackageId) -> Result<Option<Time>, DbError> {
-    let sql = "SELECT MAX(keep_until) FROM job_packages WHERE id = ?1";
+    let sql = "SELECT MAX(p.keep_until) FROM job_packages p JOIN jobs j ON j.row = p.job WHERE p.id = ?1 AND NOT j.learned";
     let until: Option<i64> = tx.prepare_cached(sql)?.query_row([package.0], |row| row.get(0))?;
     Ok(until.map(Time))
 }
@@ -205,9 +205,14 @@ pub fn move_date(
 /// The database's.
 pub fn set_date(tx: &Connection, own: &HostId, kept: &Kept, date: Dated, now: Time) -> Result<(), DbError> {
     tx.prepare_cached(
-        "UPDATE copies SET keep_until = ?2, ordered = ?3, by_higher = ?4, dropping = 0 WHERE id = ?1",
+        "UPDATE copies SET keep_until = ?2, ordered = ?3, promised = ?4, dropping = 0 WHERE id = ?1",
     )?
-    .execute(params![kept.package.0, date.until.0, date.ordered.map(|at| at.0), date.by_higher])?;
+    .execute(params![
+        kept.package.0,
+        date.until.0,
+        date.ordered.map(|at| at.0),
+        date.promised.map(|at| at.0)
+    ])?;
     if date.until == kept.date.until {
         return Ok(());
     }
@@ -284,7 +289,7 @@ pub fn earlier_generations(connection: &Connection, package: &PackageId) -> Resu
     let sql = "SELECT DISTINCT p.id FROM job_packages me
                JOIN job_packages p ON p.cabinet = me.cabinet AND p.name = me.name AND p.version = me.version
                  AND p.generation < me.generation
-               JOIN copies c ON c.id = p.id WHERE me.id = ?1";
+               JOIN copies c ON c.id = p.id JOIN jobs j ON j.row = me.job WHERE me.id = ?1 AND NOT j.learned";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([package.0], |row| row.get(0).map(PackageId))?;
     Ok(rows.collect::<Result<_, _>>()?)

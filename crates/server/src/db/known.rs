@@ -26,7 +26,7 @@ pub struct Kept {
 /// The database's.
 pub fn changed(connection: &Connection) -> Result<(Vec<Kept>, bool), DbError> {
     let sql = "SELECT DISTINCT p.id, p.cabinet, p.name, p.version, p.generation, c.keep_until
-               FROM copies c JOIN job_packages p ON p.id = c.id
+               FROM copies c JOIN job_packages p ON p.id = c.id JOIN jobs j ON j.row = p.job AND NOT j.learned
                WHERE NOT c.dropping AND NOT EXISTS (SELECT 1 FROM packages k WHERE k.cabinet = p.cabinet AND k.id = p.id)";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
@@ -81,8 +81,8 @@ impl Command for RegisterOwn {
     fn apply(self, tx: &Connection) -> Result<Registration, DbError> {
         let (package, until) = (self.record.id, self.now.plus_days(OWN_DAYS));
         let registration = Register(self.record).apply(tx)?;
-        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, by_higher, last_used)
-                   VALUES (?1, ?2, ?3, ?4, 0, ?4)
+        let sql = "INSERT INTO copies (id, keep_until, size_bytes, arrived, last_used)
+                   VALUES (?1, ?2, ?3, ?4, ?4)
                    ON CONFLICT (id) DO UPDATE SET keep_until = MAX(keep_until, excluded.keep_until), dropping = 0";
         tx.prepare_cached(sql)?.execute(params![package.0, until.0, self.size_bytes as i64, self.now.0])?;
         lines::reached_relay(tx, None, &package, self.now)?;
@@ -97,7 +97,20 @@ impl Command for RegisterOwn {
     }
 }
 
-/// A package of this relay's own was removed: its copy goes when its last reader is done.
+/// A package of this relay's own was removed: its copy goes when its last reader is done, unless a higher system promised to
+/// keep it; then it stays until that date.
+///
+/// # Errors
+/// The database's.
+pub fn withdraw(tx: &Connection, package: &PackageId, now: Time) -> Result<(), DbError> {
+    let sql = "UPDATE copies SET keep_until = promised WHERE id = ?1 AND promised > ?2";
+    match tx.prepare_cached(sql)?.execute(params![package.0, now.0])? {
+        0 => let_go(tx, package),
+        _ => Ok(()),
+    }
+}
+
+/// A copy goes: now, or when its last reader is done.
 ///
 /// # Errors
 /// The database's.

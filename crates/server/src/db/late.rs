@@ -63,13 +63,24 @@ pub fn take_in(
     Ok(lowers)
 }
 
+/// Jobs that take in hosts for that reason. A relay's job that is only known here takes hosts in at the relay, which tells
+/// of them.
+const OPEN: &str =
+    "grows AND closed IS NULL AND until > ?1 AND intent <> 'cancelled' AND (asks_facts OR NOT ?2)
+  AND NOT learned AND stopped IS NULL";
+
+/// Whether there is any job that would take in hosts.
+///
+/// # Errors
+/// The database's.
+pub fn any_open(tx: &Connection, why: Why, now: Time) -> Result<bool, DbError> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM jobs WHERE {OPEN})");
+    Ok(tx.prepare_cached(&sql)?.query_row(params![now.0, why == Why::Facts], |row| row.get(0))?)
+}
+
 fn open_jobs(tx: &Connection, why: Why, now: Time) -> Result<Vec<(JobRow, Vec<u8>)>, DbError> {
-    let sql = "SELECT row, envelope FROM jobs
-               WHERE grows AND closed IS NULL AND until > ?1 AND intent <> 'cancelled' AND (asks_facts OR NOT ?2)
-                 -- A relay's job that is only known here takes hosts in at the relay, which tells of them.
-                 AND NOT learned AND stopped IS NULL
-               ORDER BY created, row";
-    let mut statement = tx.prepare_cached(sql)?;
+    let sql = format!("SELECT row, envelope FROM jobs WHERE {OPEN} ORDER BY created, row");
+    let mut statement = tx.prepare_cached(&sql)?;
     let rows =
         statement.query_map(params![now.0, why == Why::Facts], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

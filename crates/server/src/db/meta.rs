@@ -44,6 +44,12 @@ pub fn next(tx: &Connection, key: &str) -> Result<i64, DbError> {
     Ok(tx.prepare_cached(sql)?.query_row([key], |row| row.get(0))?)
 }
 
+/// The revision of something signed that follows one: by the clock, so that a managing server that was restored from a backup
+/// does not make one that hosts and relays take for an old one.
+pub fn next_revision(known: u64, now: Time) -> u64 {
+    known.saturating_add(1).max(u64::try_from(now.0 / 1_000_000).unwrap_or(0))
+}
+
 /// A random life, never 0.
 pub fn random_incarnation() -> Incarnation {
     let chance = getrandom::u64().unwrap_or_else(|error| {
@@ -124,5 +130,16 @@ impl Command for NewEpoch {
         let next = known.saturating_add(1).max(self.0.0 / 1_000_000);
         set(tx, "epoch", next)?;
         Ok(next as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_follow_the_clock() {
+        assert_eq!(next_revision(7, Time(0)), 8);
+        assert_eq!(next_revision(7, Time(50_000_000)), 50);
     }
 }

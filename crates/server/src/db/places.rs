@@ -14,7 +14,7 @@ use serde_bytes::ByteBuf;
 use super::hosts::{Fleet, HostRecord, HostRow};
 use super::join::read_own_job;
 use super::late::{self, Why};
-use super::{Command, DbError, feeds, groups, standings};
+use super::{Command, DbError, feeds, groups, meta, standings};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -107,7 +107,7 @@ fn signed<'a>(
     let revisions = revisions(tx, hosts)?;
     let mut signed = Vec::with_capacity(hosts.len());
     for host in hosts.iter().filter_map(|row| fleet.get(*row)) {
-        let revision = revisions.get(&host.row).copied().unwrap_or(0) + 1;
+        let revision = meta::next_revision(revisions.get(&host.row).copied().unwrap_or(0), now);
         let groups = groups.remove(&host.row).unwrap_or_default();
         let place = belongs(Place { groups, revision, ..fleet.place(host) }, now)?;
         let envelope = authority.sign_place(&place).map_err(DbError::internal)?;

@@ -69,6 +69,10 @@ fn verified(
         Ok(job) => job,
         Err(error) => return Ok(Err(error.to_string())),
     };
+    // Unsigned, and read as JSON wherever destinations are shown or searched.
+    if serde_json::from_str::<Vec<String>>(&said.asked).is_err() {
+        return Ok(Err("a relay tells of a job whose destinations are no list".to_owned()));
+    }
     // What a withdrawn delegation stopped is not begun again by a report that was on its way.
     if doc.revoked && job.until > now {
         job.intent = Intent::Cancelled;

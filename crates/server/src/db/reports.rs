@@ -117,7 +117,7 @@ fn told_facts(
     now: Time,
 ) -> Result<Vec<HostRow>, DbError> {
     let changed = standings::store_facts(tx, &ingested.facts)?;
-    if changed.is_empty() {
+    if changed.is_empty() || !late::any_open(tx, Why::Facts, now)? {
         return Ok(Vec::new());
     }
     let fleet = Fleet::load(tx)?;
@@ -241,6 +241,8 @@ fn log_refused(
 
 /// Most alarms kept; the oldest go first.
 const ALARMS_MAX: i64 = 10_000;
+/// Most alarms kept of one host.
+const HOST_ALARMS_MAX: i64 = 200;
 
 /// Writes down something that was refused.
 ///
@@ -251,6 +253,11 @@ pub fn alarm(tx: &Connection, host: &str, at: Time, code: &str, text: &str) -> R
         .execute(params![host, at.0, code, text])?;
     tx.prepare_cached("DELETE FROM alarms WHERE row <= (SELECT MAX(row) FROM alarms) - ?1")?
         .execute([ALARMS_MAX])?;
+    // One host that says much does not push out what is said of it.
+    tx.prepare_cached(
+        "DELETE FROM alarms WHERE host = ?1 AND row <= (SELECT row FROM alarms WHERE host = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2)",
+    )?
+    .execute(params![host, HOST_ALARMS_MAX])?;
     Ok(())
 }
 

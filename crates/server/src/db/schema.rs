@@ -198,6 +198,8 @@ CREATE TABLE alarms (row INTEGER PRIMARY KEY, host TEXT NOT NULL, at INTEGER NOT
 const V2: &str = "
 -- What ends by itself is ended by type: an offer that nobody chose is not missed.
 CREATE INDEX jobs_until ON jobs (until);
+CREATE INDEX history_received ON history (received);
+CREATE INDEX alarms_host ON alarms (host, row);
 
 -- The public key with which a relay would sign jobs of its own, as it said.
 ALTER TABLE hosts ADD COLUMN job_key BLOB;
@@ -252,9 +254,10 @@ ALTER TABLE jobs ADD COLUMN keep_days INTEGER;
 ALTER TABLE jobs ADD COLUMN keep_until INTEGER;
 -- room: a transfer of which a piece is stored at its relay.
 ALTER TABLE lines ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;
--- room: which order set a copy's date, whether a higher system did, when it was last read, whether it is to go.
+-- room: which order set a copy's date, until when a higher system promised it, when it was last read, whether it is to go.
 ALTER TABLE copies ADD COLUMN ordered INTEGER;
-ALTER TABLE copies ADD COLUMN by_higher INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE copies ADD COLUMN promised INTEGER;
+UPDATE copies SET promised = keep_until;
 ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
 -- room: the newest order for each single copy that was taken in.

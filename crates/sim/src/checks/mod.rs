@@ -48,8 +48,6 @@ pub enum Rule {
     TwoSignatures,
     /// Rule 7.
     RoomFirst,
-    /// Rule 8.
-    ReachesTheAbsent,
     /// Rule 9.
     GoesOn,
     /// Rule 10.
@@ -70,7 +68,6 @@ impl fmt::Display for Rule {
             Rule::BelowOnly => "rule 5, below only",
             Rule::TwoSignatures => "rule 6, two signatures",
             Rule::RoomFirst => "rule 7, room first",
-            Rule::ReachesTheAbsent => "rule 8, reaches the absent",
             Rule::GoesOn => "rule 9, goes on",
             Rule::InItsWindow => "rule 10, in its window",
             Rule::NeverBackwards => "rule 11, never backwards",

@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::ProofMsg;
 use crate::bytes::{Id16, Id32};
+use crate::net::is_address;
 use crate::signed::KeyDoc;
 use crate::trust::Limits;
 
@@ -473,7 +474,13 @@ impl TryFrom<&ReportMsg> for Report {
             }
             BodyMsg::Called(urls) => {
                 let (count, bytes) = ADDRESSES_MAX;
-                Body::Called(urls.iter().take(count).filter(|url| url.len() <= bytes).cloned().collect())
+                Body::Called(
+                    urls.iter()
+                        .take(count)
+                        .filter(|url| url.len() <= bytes && is_address(url))
+                        .cloned()
+                        .collect(),
+                )
             }
             BodyMsg::Job { job, proofs, sizes, asked } => {
                 let large = [

@@ -23,4 +23,5 @@ pub use error::LinkError;
 pub use link::{CALL_LIMIT_BYTES, Link, LinkOptions};
 pub use peer::Peer;
 pub use refusal::Refusal;
+pub use target::is_address;
 pub use tls::{Expect, Identity, Pinned, ServerTls, TlsError};

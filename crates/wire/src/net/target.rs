@@ -23,6 +23,11 @@ pub(super) struct Target {
     authority: Authority,
 }
 
+/// Whether a text can be the address of a higher system.
+pub fn is_address(url: &str) -> bool {
+    Target::parse(url).is_ok()
+}
+
 impl Target {
     pub fn parse(url: &str) -> Result<Self, LinkError> {
         let bad = |why: &str| LinkError::Address { url: crate::pki::shortened(url), why: why.into() };

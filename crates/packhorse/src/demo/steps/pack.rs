@@ -1,4 +1,4 @@
-//! Packages this very program, as version 1 and, a little different, as version 2.
+//! Packages this very program, in three versions that differ a little, and a small package of notes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub struct Packed {
     pub copy_bytes: u64,
 }
 
-/// Builds both folders and the package file of version 1, and measures it.
+/// Builds the folders and the package file of version 1, and measures it.
 ///
 /// # Errors
 /// They cannot be built.
