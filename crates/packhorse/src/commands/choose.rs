@@ -50,9 +50,6 @@ pub fn offers(args: &SocketArgs) -> Outcome {
 /// # Errors
 /// It is not there, or may not be chosen.
 pub fn choose(args: &ChooseArgs) -> Outcome {
-    if args.withdraw {
-        return decide(&args.which, Decision::Withdraw);
-    }
     let at = time("--at", args.at.as_ref())?;
     decide(&args.which, Decision::Choose { at })
 }
