@@ -29,6 +29,7 @@ pub fn every_line_has_a_reason(
     let online = |host: &HostId| now.secs_since(seen(host)) < ONLINE_SECS;
     let copies = &server.store.now().copies_below;
     let relay = |host: &HostId| RelayFacts {
+        trouble: None,
         name: sites.place_of(host).map_or_else(String::new, |place| place.name.clone()),
         online: online(host),
         last_seen: seen(host),
