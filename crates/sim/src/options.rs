@@ -7,6 +7,8 @@ pub enum Plant {
     ForgetStaging,
     /// A relay asks again for what it keeps.
     FetchKept,
+    /// A relay forgets what it let go, and takes it in again for the jobs there were.
+    FetchGone,
     /// A relay writes without asking the space ledger.
     WriteUnasked,
     /// A relay takes copies within their date for past ones.

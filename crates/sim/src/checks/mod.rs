@@ -22,6 +22,7 @@ use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::job::{Clause, HostRole, Job, Place, Proof};
 use packhorse_domain::lease::Dated;
 use packhorse_domain::report::Report;
+use packhorse_domain::time::Time;
 
 use crate::sites::{NodeId, Sites};
 
@@ -124,6 +125,8 @@ pub struct Ledger {
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
     /// What users chose in truth, in a life of their host.
     chosen: BTreeSet<(Life, LineId)>,
+    /// When relays let copies go that nobody below asked for since.
+    let_go: BTreeMap<(NodeId, Incarnation, PackageId), Time>,
     /// The dates of relays' copies.
     dated: BTreeMap<(NodeId, Incarnation, PackageId), Dated>,
     /// How often a relay crashed in a life of it.

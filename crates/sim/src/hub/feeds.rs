@@ -1,7 +1,9 @@
 //! Orders for direct lower systems: one numbered feed for each.
 
+use std::collections::BTreeSet;
+
 use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
-use packhorse_domain::ids::{Incarnation, JobKey};
+use packhorse_domain::ids::{HostId, Incarnation, JobKey};
 use packhorse_domain::job::JobType;
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{OrderPart, PlanLine, Provers, named, order};
@@ -56,7 +58,7 @@ impl Hub {
         cx.stats.rebuilds += 1;
         let life = cx.life();
         self.store.put(HubWrite::FeedNew(lower, life));
-        let covered: Vec<_> = self.covered(lower).map(|place| place.host).collect();
+        let covered: BTreeSet<HostId> = self.covered(lower).map(|place| place.host).collect();
         let state = self.store.now();
         let mut orders: Vec<Order> =
             covered.iter().filter_map(|host| state.places.get(host)).cloned().map(Order::Place).collect();
@@ -105,7 +107,7 @@ impl Hub {
         (grows || part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
     }
 
-    fn plan_line(&self, row: &JobRow, host: packhorse_domain::ids::HostId) -> Option<PlanLine> {
+    fn plan_line(&self, row: &JobRow, host: HostId) -> Option<PlanLine> {
         let job = row.doc.unverified();
         let (attempt, leaf) = *self.store.now().named.get(&(job.key.clone(), host))?;
         // The host's own word counts, not a verdict: a host that has not said so may still act.

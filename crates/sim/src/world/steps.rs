@@ -33,7 +33,7 @@ impl World {
         let life = node.role.life();
         let waits = node.role.close();
         for seen in seen {
-            let checked = self.ledger.one_copy(id, life, &seen, &self.packages);
+            let checked = self.ledger.one_copy((id, life), &seen, &self.packages, self.now);
             self.check(checked);
             self.check(nobody_is_held(&seen));
             self.check(not_taken_twice(&seen, self.stats.evil_relays));

@@ -54,10 +54,10 @@ impl World {
                 let checked = hub.map(|hub| within_limit(id, hub.store.durable(), hub.limit()));
                 self.check(checked.unwrap_or(Ok(())));
             }
-            HubWrite::Copy(package, date) => drop(self.ledger.dated((id, life, *package), *date)),
-            HubWrite::Gone(package) => {
+            HubWrite::Copy(package, kept) => drop(self.ledger.dated((id, life, *package), kept.date)),
+            HubWrite::Gone(package, at) => {
                 let date = self.ledger.date_of((id, life, *package));
-                self.ledger.gone(id, life, *package);
+                self.ledger.gone(id, life, *package, *at);
                 let checked = kept_stay(id, *package, date, self.now);
                 self.check(checked);
             }
