@@ -58,7 +58,8 @@ pub struct Options {
     pub fault_count: Option<usize>,
     /// Jobs of a run, if that is fixed.
     pub job_count: Option<usize>,
-    /// How much more rarely than otherwise systems ask while nothing happens.
+    /// How much longer than otherwise everything takes that an administrator or a user has in mind, and how much more rarely
+    /// systems ask while nothing happens.
     pub pace: i64,
     /// How often all lines are looked at, and after the faults whether all is well, in seconds. Each line is looked at whenever
     /// it changes, too.

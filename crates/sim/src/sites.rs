@@ -204,7 +204,7 @@ pub struct Package {
 }
 
 /// All packages: a few names in a few versions each.
-pub fn packages(rng: &mut Rng) -> Vec<Package> {
+pub fn packages(rng: &mut Rng, pace: i64) -> Vec<Package> {
     let mut all = Vec::new();
     for name in 0..3u8 {
         for version in 1..=3u8 {
@@ -218,9 +218,9 @@ pub fn packages(rng: &mut Rng) -> Vec<Package> {
             let id = PackageId([name * 16 + version; 32]);
             let (chunks, retries) = (rng.between(1, 14) as u32, rng.below(3) as u32);
             // Some are kept for a moment only: their copies go within a run.
-            let soon = Time(0).plus_secs(rng.between(100, 2000));
+            let soon = Time(0).plus_secs(rng.between(100, 2000) * pace);
             // No promise outlasts the calm: nobody makes room by hand here, and a transfer may have to wait for it.
-            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000) };
+            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000 * pace) };
             let named = JobPackage { id, label, keep_until };
             all.push(Package { named, chunks, retries });
         }

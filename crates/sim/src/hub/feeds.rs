@@ -98,7 +98,9 @@ impl Hub {
             self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
         // A relay that has no line of it (yet) gets a job that takes in hosts later: it does that also while it is cut off.
         let grows = !lower.agent && row.doc.unverified().grows();
-        let mut part = match order(&lines, &provers(row)) {
+        let listed = lines.iter().any(|line| line.leaf.is_some());
+        let provers = if listed { provers(row) } else { Provers::new() };
+        let mut part = match order(&lines, &provers) {
             None if grows => OrderPart::default(),
             part => part?,
         };

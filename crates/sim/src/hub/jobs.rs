@@ -53,7 +53,7 @@ pub struct Wanted {
 fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
     let (secs, days) = (cx.rng.between(20, 600), cx.rng.below(3) as u32);
     match cx.rng.below(6) {
-        0 => Some(Keep::Until(cx.now.plus_secs(secs))),
+        0 => Some(Keep::Until(cx.now.plus_secs(secs * cx.pace))),
         1 => Some(Keep::Days(days)),
         _ => None,
     }

@@ -18,7 +18,7 @@ use crate::download::{Download, Standing};
 use crate::options::Plant;
 use crate::sites::NodeId;
 
-/// A day of the simulation, in microseconds: dates pass within a run.
+/// A day of the simulation, in microseconds, in a run at the usual pace: dates pass within a run.
 const DAY_MICROS: i64 = 400_000_000;
 /// Chunks that may be on their way through at once.
 const WINDOW_CHUNKS: u64 = 8;
@@ -27,9 +27,10 @@ const SILENCE_SECS: i64 = 15;
 /// The disk under every store: only the limits are ever reached.
 const DISK_CHUNKS: u64 = 1_000_000;
 
-/// The end of a day of the simulation.
-pub fn day_end(from: Time, days: u32) -> Time {
-    Time((from.0 / DAY_MICROS + i64::from(days) + 1) * DAY_MICROS - 1)
+/// When days of the simulation end, in a run of such a pace.
+pub fn day_end(pace: i64) -> impl Fn(Time, u32) -> Time {
+    let day = DAY_MICROS * pace;
+    move |from: Time, days: u32| Time((from.0 / day + i64::from(days) + 1) * day - 1)
 }
 
 impl Hub {
@@ -216,7 +217,7 @@ impl Hub {
             .filter(|job| job.intent != Intent::Cancelled && names(job, named.id))
             .filter_map(|job| transfer::keep_order(job, false))
             .collect();
-        lease::arrived(named.keep_until, &orders, cx.now, &day_end)
+        lease::arrived(named.keep_until, &orders, cx.now, &day_end(cx.pace))
     }
 
     /// A job came by: the dates of the copies it names may move.
@@ -227,7 +228,7 @@ impl Hub {
         };
         for package in &job.packages {
             let Some(standing) = self.store.now().copies.get(&package.id).copied() else { continue };
-            if let Moved::To(date) = lease::moved(&standing.date, &order, cx.now, &day_end) {
+            if let Moved::To(date) = lease::moved(&standing.date, &order, cx.now, &day_end(cx.pace)) {
                 self.set_date(cx, package.id, date);
             }
         }

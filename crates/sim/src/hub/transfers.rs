@@ -41,7 +41,7 @@ impl Hub {
                 begun: line.begun,
                 verdict: line.verdict.map(|(verdict, _)| verdict),
             };
-            let outcome = match transfer::step(&job, &facts, cx.now, &day_end) {
+            let outcome = match transfer::step(&job, &facts, cx.now, &day_end(cx.pace)) {
                 Step::At(_) | Step::Suspended | Step::TakeIn => continue,
                 Step::Done(date) => {
                     if facts.copy != Some(date) {

@@ -113,9 +113,9 @@ impl World {
             let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
             packages.extend(drawn.filter(|new| packages.iter().all(|old| old.id != new.id)));
         }
-        let later = self.rng.between(10, 300);
+        let later = self.rng.between(10, 300) * self.options.pace;
         let at = self.rng.per_mille(250).then(|| self.now.plus_secs(later));
-        let soon = self.rng.between(30, 900);
+        let soon = self.rng.between(30, 900) * self.options.pace;
         let until = at.unwrap_or(self.now);
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
         let (job_type, terms, until) = match transfer {
@@ -132,7 +132,7 @@ impl World {
     /// Some jobs are offers, which end soon enough for the run to end, and some of those are required from a time on. Some
     /// installs may be put off.
     fn draw_terms(&mut self, starts: Time, until: Time) -> (JobType, Terms, Time) {
-        let (soon, part) = (self.rng.between(120, 900), self.rng.between(20, 100));
+        let (soon, part) = (self.rng.between(120, 900) * self.options.pace, self.rng.between(20, 100));
         if self.rng.per_mille(450) {
             let until = until.min(starts.plus_secs(soon));
             let from = self.rng.per_mille(400).then(|| starts.plus_secs(soon * part / 120));
