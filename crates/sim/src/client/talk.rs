@@ -45,6 +45,7 @@ impl AgentNode {
                 self.reconsider(cx);
             }
             Order::Job(doc, part) => self.take_job(cx, &doc, &part),
+            Order::Control(_) => {}
             Order::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.input(cx, Input::Receipt(receipt)));
             }

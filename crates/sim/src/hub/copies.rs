@@ -93,6 +93,10 @@ impl Hub {
 
     /// Takes in what open jobs below need and is not here.
     pub(super) fn take_in_copies(&mut self, cx: &mut Cx<'_>, parent: NodeId) {
+        if self.is_shut(cx.now) {
+            cx.stats.shut_lines += u64::from(!self.downloads.is_empty());
+            return self.downloads.clear();
+        }
         let wanted = self.wanted_copies(cx);
         self.downloads.retain(|package, _| wanted.contains(package));
         self.passing.retain(|package, _| wanted.contains(package));
@@ -134,7 +138,7 @@ impl Hub {
                     suspended.insert(*package);
                 }
                 // Lines are looked at only where that decides anything.
-                let due = copy_due(job, open.in_need(job.job_type), cx.now) == Due::Now;
+                let due = copy_due(job, open.in_need(job.job_type), open.begun, cx.now) == Due::Now;
                 if due && (self.comes_unasked(cx, job, package) || self.asked.contains(package)) {
                     wanted.insert(*package);
                 }

@@ -143,7 +143,7 @@ impl Hub {
             self.open_at_top(cx, &job, opened);
         }
         self.judge_cancelled(cx, &job);
-        self.distribute(&job.key);
+        self.distribute(cx, &job.key);
     }
 
     /// As at a relay, but a next attempt goes through the table of states.
@@ -206,6 +206,17 @@ impl Hub {
         job.revision += 1;
         job.intent = Intent::Suspended;
         cx.stats.suspended_jobs += 1;
+        self.publish(cx, job, Vec::new());
+        true
+    }
+
+    /// Closes an open job, so that it takes in nobody who comes later; answers whether there was one.
+    pub fn close_job(&mut self, cx: &mut Cx<'_>, key: &JobKey) -> bool {
+        let open = self.open_job(cx, key).filter(|job| job.grows() && job.terms.closed.is_none());
+        let Some(mut job) = open else { return false };
+        job.revision += 1;
+        job.terms.closed = Some(cx.now);
+        cx.stats.closed_jobs += 1;
         self.publish(cx, job, Vec::new());
         true
     }

@@ -47,7 +47,7 @@ impl Hub {
             }
             if news {
                 cx.stats.taken_in_late += 1;
-                self.distribute(&key);
+                self.distribute(cx, &key);
             }
         }
     }

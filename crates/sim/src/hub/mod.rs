@@ -6,6 +6,7 @@
 //! | `feeds` | orders for direct lower systems |
 //! | `reports` | reports from them |
 //! | `orders` | at a relay: orders from the higher system |
+//! | `control` | what is set at relays |
 //! | `jobs` | at the managing server: what an administrator does |
 //! | `late` | who comes later |
 //! | `reach` | through whom a host is reached |
@@ -13,6 +14,7 @@
 //! | `room` | at a relay: room, dates, and what passes through |
 //! | `transfers` | at a relay: its own lines of transfers |
 
+mod control;
 mod copies;
 mod feeds;
 mod jobs;
@@ -34,9 +36,10 @@ use packhorse_domain::room::Ledger;
 use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 
+pub use control::{Control, minute_of};
 pub use copies::PIECE_CHUNKS;
 pub use jobs::{Destination, Wanted};
-pub use state::{HubState, HubWrite, Kept};
+pub use state::{Feed, HubState, HubWrite, Kept};
 
 use crate::cx::{Cx, Seen};
 use crate::download::Download;

@@ -43,6 +43,7 @@ impl Hub {
         match order {
             Order::Place(place) => self.take_place(cx, place),
             Order::Job(doc, part) => self.take_job(cx, doc, &part),
+            Order::Control(control) => self.take_control(cx, control),
             Order::Receipts(receipts) => self.take_receipts(receipts),
         }
     }
@@ -101,7 +102,7 @@ impl Hub {
         if news {
             self.dates_move(cx, doc.unverified());
             self.judge_cancelled(cx, doc.unverified());
-            self.distribute(&key);
+            self.distribute(cx, &key);
         }
     }
 

@@ -107,8 +107,10 @@ impl Hub {
         let mut needed = BTreeSet::new();
         for (key, packages) in &state.open {
             let Some(job) = state.jobs.get(key).map(|row| row.doc.unverified()) else { continue };
-            if job.intent != Intent::Cancelled && cx.now < job.until {
-                let in_need = packages.iter().filter(|(_, open)| open.in_need(job.job_type) > 0);
+            if job.intent != Intent::Cancelled {
+                let in_need = packages.iter().filter(|(_, open)| {
+                    open.in_need(job.job_type) > 0 && (cx.now < job.until || open.begun > 0)
+                });
                 needed.extend(in_need.map(|(package, _)| *package));
             }
         }

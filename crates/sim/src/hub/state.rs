@@ -13,6 +13,7 @@ use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Receipt, Report};
 use packhorse_domain::time::Time;
 
+use super::control::Control;
 use crate::msg::Order;
 use crate::signed::Signed;
 use crate::sites::Lower;
@@ -52,6 +53,8 @@ pub struct OpenLines {
     pub unsaid: u64,
     /// Which are not ended by a verdict either.
     pub all: u64,
+    /// Those of them that have begun.
+    pub begun: u64,
     /// Those of them that, if it is an offer, nobody chose.
     pub unchosen: u64,
 }
@@ -62,21 +65,20 @@ impl OpenLines {
         if job_type == JobType::Offer { self.all - self.unchosen } else { self.all }
     }
 
-    fn of(line: &Line) -> [u64; 3] {
+    fn of(line: &Line) -> [u64; 4] {
         let open = !line.shown().is_end();
-        [!line.state.is_end(), open, open && is_unchosen(line)].map(u64::from)
+        let begun = line.begun || line.state.has_begun();
+        [!line.state.is_end(), open, open && begun, open && is_unchosen(line)].map(u64::from)
     }
 
     fn count(&mut self, line: &Line) {
-        let [unsaid, all, unchosen] = OpenLines::of(line);
-        (self.unsaid, self.all, self.unchosen) =
-            (self.unsaid + unsaid, self.all + all, self.unchosen + unchosen);
+        let counts = [&mut self.unsaid, &mut self.all, &mut self.begun, &mut self.unchosen];
+        counts.into_iter().zip(OpenLines::of(line)).for_each(|(count, more)| *count += more);
     }
 
     fn uncount(&mut self, line: &Line) {
-        let [unsaid, all, unchosen] = OpenLines::of(line);
-        (self.unsaid, self.all, self.unchosen) =
-            (self.unsaid - unsaid, self.all - all, self.unchosen - unchosen);
+        let counts = [&mut self.unsaid, &mut self.all, &mut self.begun, &mut self.unchosen];
+        counts.into_iter().zip(OpenLines::of(line)).for_each(|(count, less)| *count -= less);
     }
 }
 
@@ -109,6 +111,8 @@ pub struct HubState {
     pub lines: BTreeMap<LineKey, Line>,
     /// Jobs and packages that have lines which have not ended: an index of `lines`.
     pub open: BTreeMap<JobKey, BTreeMap<PackageId, OpenLines>>,
+    /// What is set at this relay and at those below.
+    pub controls: BTreeMap<HostId, Signed<Control>>,
     /// Feeds of the direct lower systems.
     pub feeds: BTreeMap<Lower, Feed>,
     /// Up to where reports are stored.
@@ -150,6 +154,8 @@ pub enum HubWrite {
     Named(JobKey, HostId, (u32, Option<u32>)),
     /// A line.
     Line(LineKey, Line),
+    /// What is set at a relay.
+    Control(Signed<Control>),
     /// A new, empty feed.
     FeedNew(Lower, Incarnation),
     /// One more entry.
@@ -195,6 +201,7 @@ impl HubState {
             named: BTreeMap::new(),
             lines: BTreeMap::new(),
             open: BTreeMap::new(),
+            controls: BTreeMap::new(),
             feeds: BTreeMap::new(),
             stored: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -295,6 +302,9 @@ impl Durable for HubState {
             }
             HubWrite::Named(job, host, how) => drop(self.named.insert((job.clone(), *host), *how)),
             HubWrite::Line(key, line) => self.put_line(key, line),
+            HubWrite::Control(control) => {
+                self.controls.insert(control.unverified().relay, control.clone());
+            }
             HubWrite::FeedNew(lower, incarnation) => {
                 let head = Head { incarnation: *incarnation, pruned: 0, last: 0 };
                 self.feeds.insert(*lower, Feed { head, entries: BTreeMap::new() });
