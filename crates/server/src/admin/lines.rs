@@ -29,6 +29,7 @@ pub fn view(
         _ => record.and_then(|record| around.percent(record, &package.id)),
     };
     InstructionView {
+        silent: reason.is_some() && record.is_some_and(|record| around.is_silent(record)),
         package: package.label.to_string(),
         attempt: line.attempt,
         state: state.as_str().to_owned(),
@@ -59,7 +60,7 @@ fn result(job: &JobFacts, line: &Line, now: Time) -> Option<ResultView> {
     if !line.shown().is_end() {
         return None;
     }
-    let verdict = line.verdict.map(|(verdict, _)| verdict.end().as_str().to_owned());
+    let verdict = line.verdict.map(|(verdict, _)| verdict.as_str().to_owned());
     let at = match line.verdict {
         Some((_, at)) if !line.state.is_end() => at,
         _ => line.since,
