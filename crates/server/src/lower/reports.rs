@@ -34,6 +34,7 @@ pub async fn reports(
     let command = StoreReports {
         position: system.position,
         own: system.relay_id(),
+        traffic: system.relay_id().and_then(|_| system.counted_anew()),
         lower: caller.0.row,
         lower_name: caller.0.name.clone(),
         incarnation: Incarnation(request.incarnation),
@@ -46,6 +47,9 @@ pub async fn reports(
     };
     let stored = system.db.write(command).await?;
     system.wake(&stored.lowers);
+    if let Some(traffic) = &stored.counted {
+        system.counted(traffic);
+    }
     if stored.forward {
         system.outbox_news.notify_one();
     }

@@ -155,6 +155,7 @@ impl Top {
         let command = StoreReports {
             position: Position::Top,
             own: None,
+            traffic: None,
             lower: via,
             lower_name: "lower".into(),
             // Each batch stands for a life of its own of the sender's outbox.
