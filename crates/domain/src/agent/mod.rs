@@ -20,6 +20,8 @@ mod tests;
 mod tests_choice;
 #[cfg(test)]
 mod tests_hold;
+#[cfg(test)]
+mod tests_rights;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +31,9 @@ pub use hold::{Ready, Timing};
 pub use journal::{Entry, Kind};
 pub use line::{AgentLine, LineId, Stage};
 
-use crate::ids::{HostId, Incarnation, JobKey};
-use crate::job::{Intent, Job};
+use crate::delegated::Rights;
+use crate::ids::{HostId, Incarnation, JobKey, PackageId};
+use crate::job::{Intent, Job, Place};
 use crate::reason::Code;
 use crate::report::{Body, FailClass, LineReport, Receipt, Report};
 use crate::time::Time;
@@ -148,12 +151,13 @@ pub enum Input {
     Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
-    /// What was delegated to a relay that issues jobs was withdrawn, or granted (again). After a restart it is told again.
-    Delegation {
-        /// The issuer.
-        issuer: String,
-        /// Withdrawn.
-        revoked: bool,
+    /// What is delegated to relays, as far as this host knows, and where the host stands: from then on the jobs of relays
+    /// count as far as that goes. After a restart it is told again.
+    Rights {
+        /// What is delegated.
+        rights: Rights,
+        /// Where the host stands.
+        place: Place,
     },
 }
 
@@ -219,8 +223,8 @@ pub struct Agent {
     incarnation: Incarnation,
     jobs: BTreeMap<JobKey, KnownJob>,
     lines: BTreeMap<LineId, AgentLine>,
-    /// Issuers whose delegation was withdrawn.
-    revoked: BTreeSet<String>,
+    /// What is delegated to relays, and where this host stands; until it is told, jobs are those of the managing server.
+    rights: Option<(Rights, Place)>,
     reported: u64,
     base: u64,
     /// Which start of the machine this is.
@@ -239,7 +243,7 @@ impl Agent {
             incarnation,
             jobs: BTreeMap::new(),
             lines: BTreeMap::new(),
-            revoked: BTreeSet::new(),
+            rights: None,
             reported: 0,
             base: 0,
             boot: String::new(),
@@ -274,7 +278,8 @@ impl Agent {
         let attempts: Vec<(JobKey, Option<u32>)> =
             agent.jobs.values().map(|known| (known.job.key.clone(), known.attempt)).collect();
         for (key, attempt) in attempts {
-            for line in agent.lines.values_mut().filter(|line| line.id.job == key) {
+            let first = LineId { job: key.clone(), place: 0, package: PackageId([0; 32]) };
+            for (_, line) in agent.lines.range_mut(first..).take_while(|(id, _)| id.job == key) {
                 line.offer_attempt(attempt.unwrap_or(0), line.next_try);
             }
         }
@@ -316,8 +321,7 @@ impl Agent {
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
             Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
-            Input::Delegation { issuer, revoked: true } => drop(self.revoked.insert(issuer)),
-            Input::Delegation { issuer, revoked: false } => drop(self.revoked.remove(&issuer)),
+            Input::Rights { rights, place } => self.rights = Some((rights, place)),
         }
         self.finish(now)
     }
@@ -338,11 +342,18 @@ impl Agent {
             let end = known.filter(|_| line.is_unbegun()).map(|known| known.job.until);
             let waits = known.filter(|_| line.may_be_chosen() && line.offered);
             let required = waits.and_then(|known| known.job.terms.required_from);
-            [start, end, required.filter(|from| *from > self.now)].into_iter().flatten()
+            let lapses = known.filter(|_| line.is_unbegun()).and_then(|known| self.lapses(&known.job));
+            [start, end, lapses, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
-        let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
-        let known = self.jobs.values().filter(|known| over(&known.job.key));
+        let open = self.jobs_with_open_lines();
+        let known = self.jobs.values().filter(|known| !open.contains(&known.job.key));
         times.chain(known.map(|known| forgotten_at(&known.job))).min()
+    }
+
+    /// The jobs of which lines have not ended.
+    fn jobs_with_open_lines(&self) -> BTreeSet<&JobKey> {
+        let open = self.lines.values().filter(|line| !line.stage.is_end());
+        open.map(|line| &line.id.job).collect()
     }
 
     /// The newest revision known of a job: older ones are refused, and known ones need no second look.

@@ -92,7 +92,8 @@ pub async fn again(
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
     known::refresh(system).await?;
-    let (signer, address, now) = (may::signer(system, "job again")?, shown_jobs::address(&job)?, now());
+    let (signer, address, now) =
+        (may::signer(system, "job again", false)?, shown_jobs::address(&job)?, now());
     let wish = {
         let (signer, address) = (signer.clone(), address.clone());
         system.db.read(move |connection| once_more(connection, &signer, &address, now)).await?

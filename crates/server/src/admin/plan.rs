@@ -118,7 +118,7 @@ fn draft(connection: &Connection, wish: Wish, staged: Option<Time>) -> Result<Dr
         rates: rates::all(connection)?,
         later,
         staged: staged.filter(|begins| *begins <= starts),
-        due: planner::copy_due(&job.0, open, wish.now),
+        due: planner::copy_due(&job.0, open, 0, wish.now),
         copies,
         free_bytes: views::traffic(connection)?.into_iter().map(|(row, t)| (row, t.free_bytes)).collect(),
         named,
