@@ -385,13 +385,12 @@ fn suspended(line: &Line, facts: &LineFacts<'_>) -> Reason {
     )
 }
 
-/// The first relay on the way that lacks the package does not take it in: because it, or the relay it would come from, was
+/// The first relay on the way that lacks the package does not take it in: because it, or any relay above it, was
 /// told to wait, because its line carries nothing at this hour, or because of trouble that it tells of itself.
 fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
     let lacking = facts.route.iter().position(|relay| !relay.has_copy)?;
     let relay = &facts.route[lacking];
-    let told =
-        facts.route[lacking.saturating_sub(1)..=lacking].iter().find(|relay| relay.suspended.is_some());
+    let told = facts.route[..=lacking].iter().find(|relay| relay.suspended.is_some());
     if let Some(told) = told {
         return Some(Reason::new(
             Code::RelaySuspended,
@@ -586,9 +585,10 @@ mod tests {
         assert_eq!(code(&facts(&job, &[trouble(true)])), Code::OnItsWay);
         // What has passed it already goes on.
         assert_eq!(code(&facts(&job, &[held(true)])), Code::OnItsWay);
+        // At any depth.
         assert_eq!(
             code(&facts(&job, &[held(true), relay(true, true), relay(true, false)])),
-            Code::RelayFetching
+            Code::RelaySuspended
         );
         assert_eq!(code(&facts(&job, &[shut()])), Code::LineClosed);
         for state in State::ALL.into_iter().filter(|state| !state.is_end()) {

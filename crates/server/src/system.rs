@@ -96,6 +96,7 @@ pub struct System {
     trust: RwLock<Arc<Trust>>,
     delegations: RwLock<Arc<Delegations>>,
     control: RwLock<Arc<ControlDoc>>,
+    suspended_above: RwLock<Option<(HostId, Time)>>,
     urls: RwLock<Vec<String>>,
     server_life: AtomicU64,
     ready: AtomicBool,
@@ -177,6 +178,7 @@ impl System {
             trust: RwLock::new(Arc::new(parts.trust)),
             delegations: RwLock::new(Arc::new(Delegations::default())),
             control: RwLock::new(Arc::new(ControlDoc::new(Fixed(parts.id.0)))),
+            suspended_above: RwLock::default(),
             urls: RwLock::default(),
             server_life: AtomicU64::new(life),
             ready: AtomicBool::new(parts.ready),
@@ -244,7 +246,12 @@ impl System {
         Ok(())
     }
 
-    /// What the managing server set at this relay.
+    /// The relay above this one that is suspended, since then: this one is by that.
+    pub fn suspended_above(&self) -> Option<(HostId, Time)> {
+        *self.suspended_above.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the managing server set at this relay; suspended also if a relay above it is.
     pub fn control(&self) -> Arc<ControlDoc> {
         self.control.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -254,8 +261,19 @@ impl System {
     /// # Errors
     /// The database's.
     pub async fn reload_control(&self) -> Result<(), DbError> {
-        let Some(envelope) = self.db.read(control::own).await? else { return Ok(()) };
-        match self.trust().control(&envelope) {
+        let own = self.id;
+        let read = move |connection: &rusqlite::Connection| {
+            Ok((control::own(connection)?, control::suspended_above(connection, &own)?))
+        };
+        let (envelope, above) = self.db.read(read).await?;
+        *self.suspended_above.write().unwrap_or_else(PoisonError::into_inner) = above;
+        let own = match envelope {
+            Some(envelope) => self.trust().control(&envelope),
+            None if self.position == Position::Relay => Ok(ControlDoc::new(Fixed(own.0))),
+            None => return Ok(()),
+        };
+        let own = own.map(|doc| ControlDoc { suspended: doc.suspended || above.is_some(), ..doc });
+        match own {
             Ok(doc) => *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doc),
             // Verified when it came: a key that was revoked since leaves what is set as it is.
             Err(error) => tracing::warn!(%error, "what is set at this relay cannot be read"),

@@ -144,6 +144,47 @@ fn a_suspended_relay_passes_nothing_on_and_what_it_has_is_installed() {
     assert!(is_installed(new.path(), &deep.at("/opt/editor")));
 }
 
+/// Where a relay is suspended nothing moves between the relays below it either, however deep; and it says so there.
+#[test]
+fn a_suspended_relay_stops_transfers_at_any_depth() {
+    let world = World::new();
+    let osaka = world.relay("osaka", &world.server.url());
+    let mut namba = world.relay("namba", &osaka.url());
+    let deepest = world.relay("minami", &namba.url());
+    let pc = world.client("pc1", &deepest.url());
+    let source = world.source("editor", "1.0").noise("lib/data", 400_000, 1);
+    world.add(&source);
+    // It is at namba already, and no further.
+    let brought = world.cli.ok(&["transfer", "editor", "--to", "namba"]);
+    world.line_until(&brought, "namba", 40, "transferred");
+    // One that is off hears of it when it is back.
+    namba.kill();
+    world.cli.ok(&["relay", "suspend", "osaka"]);
+    applied(&world, "osaka");
+    namba.start();
+    world.online(&["namba", "minami", "pc1"]);
+    let transfer = world.cli.ok(&["transfer", "editor", "--to", "minami"]);
+    let install = world.install("editor", &["pc1"], &[]);
+    for (job, host) in [(&transfer, "minami"), (&install, "pc1")] {
+        world.job_until(job, 20, &format!("{host} waits for osaka"), |job| {
+            reason(job, host) == "relay_suspended"
+        });
+        let told = world.cli.ok(&["explain", job, host]);
+        assert!(told.contains("osaka are suspended") && told.contains("relay resume osaka"), "{told}");
+    }
+    // It is said there, too.
+    let there = packhorse_e2e::cli::Cli::new(world.folder(), Some(&namba.data.join("admin.toml")));
+    wait::until_ok("namba says so", 20, || {
+        let told = there.run(&["explain", &format!("server/{install}"), "pc1"]).stdout;
+        if told.contains("osaka are suspended") { Ok(()) } else { Err(told) }
+    });
+    wait::always("nothing comes to minami", 3, || received(&world, "minami") == 0);
+    world.cli.ok(&["relay", "resume", "osaka"]);
+    world.line_until(&transfer, "minami", 60, "transferred");
+    world.done(&install, 60);
+    assert!(is_installed(source.path(), &pc.at("/opt/editor")));
+}
+
 fn applied(world: &World, relay: &str) {
     wait::until(&format!("{relay} has taken it in"), 20, || {
         (world.relay_view(relay)["control"]["applied"] == true).then_some(())

@@ -1,5 +1,6 @@
 //! What is set at relays below: one signed document each, in revisions. The managing server makes them; every relay on the way
-//! keeps those of the relays below it, for feeds that are made anew, and its own.
+//! keeps those of the relays below it, for feeds that are made anew, and its own. What is set at a relay also goes on to
+//! everything below it: where a relay is suspended, transfers stop at any depth.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -112,10 +113,12 @@ pub fn all(connection: &Connection) -> Result<HashMap<HostRow, SetAt>, DbError> 
 const WHAT: [&str; 2] = [OWN, "delegation"];
 
 /// What became of a document that came from above.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
-    /// It is this relay's own, and newer than what was known.
-    Own,
+    /// It is this relay's own, and newer than what was known; these relays below have it in their feeds.
+    Own(Vec<HostRow>),
+    /// It is of a relay above this one, likewise.
+    Above(Vec<HostRow>),
     /// It was put into the feed of this lower system.
     PassedOn(HostRow),
     /// It is known already, or of a relay that is not below.
@@ -145,7 +148,11 @@ pub fn take(
             .query_row([relay.0], |row| row.get(0))?;
         let applied = Body::Applied { what: OWN.to_owned(), revision: stands as u64 };
         outbox::say(tx, own, applied, now)?;
-        return Ok(if fresh { Came::Own } else { Came::Nothing });
+        return Ok(if fresh { Came::Own(pass_below(tx, own, envelope)?) } else { Came::Nothing });
+    }
+    if hosts::own_route(tx)?.contains(&relay) {
+        let fresh = store(tx, doc, envelope, now)?;
+        return Ok(if fresh { Came::Above(pass_below(tx, own, envelope)?) } else { Came::Nothing });
     }
     let Some(host) = hosts::by_id(tx, &relay)? else { return Ok(Came::Nothing) };
     if !store(tx, doc, envelope, now)? {
@@ -153,6 +160,31 @@ pub fn take(
     }
     feeds::append(tx, &[(host.via, Order::Control(ByteBuf::from(envelope.to_vec())))])?;
     Ok(Came::PassedOn(host.via))
+}
+
+/// Puts a document into the feeds of the relays that call this one.
+fn pass_below(tx: &Connection, own: &HostId, envelope: &[u8]) -> Result<Vec<HostRow>, DbError> {
+    let sql = "SELECT row FROM hosts WHERE role = 'relay' AND via = row AND id <> ?1";
+    let mut statement = tx.prepare_cached(sql)?;
+    let lowers = statement.query_map([own.0], |row| row.get(0))?.collect::<Result<Vec<HostRow>, _>>()?;
+    let order = Order::Control(ByteBuf::from(envelope.to_vec()));
+    feeds::append(tx, &lowers.iter().map(|lower| (*lower, order.clone())).collect::<Vec<_>>())?;
+    Ok(lowers)
+}
+
+/// The uppermost relay above this one that is suspended: then this one is, too.
+///
+/// # Errors
+/// The database's.
+pub fn suspended_above(connection: &Connection, own: &HostId) -> Result<Option<(HostId, Time)>, DbError> {
+    let sql = "SELECT suspended_since FROM controls WHERE relay = ?1 AND suspended_since IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    for relay in hosts::own_route(connection)?.into_iter().filter(|relay| relay != own) {
+        if let Some(since) = statement.query_row([relay.0], |row| row.get(0).map(Time)).optional()? {
+            return Ok(Some((relay, since)));
+        }
+    }
+    Ok(None)
 }
 
 /// This relay's own document, as it was last taken in.
@@ -163,16 +195,21 @@ pub fn own(connection: &Connection) -> Result<Option<Vec<u8>>, DbError> {
     meta::bytes(connection, OWN)
 }
 
-/// The documents of relays that are reached by `lower`: for a feed that is made anew.
+/// The documents of relays that are reached by `lower`, and, for a relay, of those it is below: for a feed that is made anew.
 ///
 /// # Errors
 /// The database's.
 pub fn by_way_of(connection: &Connection, lower: HostRow) -> Result<Vec<Order>, DbError> {
-    let sql =
-        "SELECT c.envelope FROM controls c JOIN hosts h ON h.id = c.relay WHERE h.via = ?1 ORDER BY h.row";
+    let above: Vec<String> = hosts::own_route(connection)?.iter().map(ToString::to_string).collect();
+    let above = serde_json::to_string(&above).map_err(DbError::internal)?;
+    let sql = "SELECT c.envelope FROM controls c LEFT JOIN hosts h ON h.id = c.relay
+               WHERE h.via = ?1 OR (c.relay IN (SELECT unhex(value) FROM json_each(?2))
+                 AND EXISTS (SELECT 1 FROM hosts l WHERE l.row = ?1 AND l.role = 'relay'))
+               ORDER BY c.relay";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows =
-        statement.query_map([lower], |row| Ok(Order::Control(ByteBuf::from(row.get::<_, Vec<u8>>(0)?))))?;
+    let rows = statement.query_map(params![lower, above], |row| {
+        Ok(Order::Control(ByteBuf::from(row.get::<_, Vec<u8>>(0)?)))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

@@ -149,9 +149,14 @@ impl TakeOrders {
                 }
             },
             Judged::Control(doc, envelope) => match control::take(tx, &self.own, doc, envelope, self.now)? {
-                control::Came::Own => {
+                control::Came::Own(lowers) => {
+                    taken.lowers.extend(lowers);
                     keeping::control_came(tx, &self.own, doc, self.now)?;
                     (taken.control, taken.reports) = (true, true);
+                }
+                control::Came::Above(lowers) => {
+                    taken.lowers.extend(lowers);
+                    taken.control = true;
                 }
                 control::Came::PassedOn(lower) => taken.lowers.push(lower),
                 control::Came::Nothing => taken.reports = true,
