@@ -15,6 +15,7 @@ const PINNED: &[(Plant, Rule, u64)] = &[
     (Plant::ForgetStaging, OneCopy, 3),
     (Plant::FetchKept, OneCopy, 0),
     (Plant::FetchGone, OneCopy, 1),
+    (Plant::PassForEach, OneCopy, 0),
     (Plant::InstallBeforeIntent, OneStart, 0),
     (Plant::TakeRunningForGone, OneStart, 43),
     (Plant::SkipReceipt, NoResultLostOrDoubled, 0),
@@ -36,6 +37,8 @@ const PINNED: &[(Plant, Rule, u64)] = &[
     (Plant::AskOnce, GoesOn, 0),
     (Plant::ForgetSuspended, InItsWindow, 7),
     (Plant::ForgetWhen, InItsWindow, 43),
+    (Plant::ServersClock, InItsWindow, 0),
+    (Plant::InstallAtOnce, InItsWindow, 0),
     (Plant::LowerVersions, NeverBackwards, 1),
     (Plant::CompareAsText, NeverBackwards, 1),
 ];
