@@ -69,6 +69,20 @@ pub struct HostView {
     pub online: bool,
     /// Last heard, RFC 3339; `None`: never.
     pub last_seen: Option<String>,
+    /// It calls its higher system by itself, because those it prefers could not be reached.
+    #[serde(default)]
+    pub fallback: Option<FallbackView>,
+}
+
+/// A host that went by itself to a system further down its list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackView {
+    /// Since when, by the host's clock, RFC 3339.
+    pub since: Option<String>,
+    /// The systems it prefers, in their order; empty at a relay that was not told yet.
+    pub not_reached: Vec<String>,
+    /// As one sentence.
+    pub text: String,
 }
 
 /// A host in `host show`.
@@ -190,6 +204,9 @@ pub struct TreeNode {
     pub online: bool,
     /// Last heard.
     pub last_seen: Option<String>,
+    /// As in the list.
+    #[serde(default)]
+    pub fallback: Option<FallbackView>,
     /// Its lower systems, relays first, by name.
     pub lower: Vec<TreeNode>,
 }

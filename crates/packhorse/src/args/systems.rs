@@ -373,7 +373,8 @@ pub struct MoveArgs {
     /// The system it is to call: a relay, or server
     #[arg(long, value_name = "RELAY")]
     pub to: String,
-    /// Systems it may call after that one, in this order: written down, and not yet called by itself
+    /// Systems it calls, in this order, when the ones before could not be reached for 60 to 90 s; it returns by itself when one
+    /// it prefers answers steadily
     #[arg(long, value_name = "RELAY", num_args = 1..)]
     pub then: Vec<String>,
     /// Which system is asked.

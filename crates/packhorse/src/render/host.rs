@@ -40,6 +40,9 @@ pub fn show(detail: &HostDetail) -> String {
             format!("{} · certificate {}", when::shown(&detail.joined), detail.certificate_generation),
         ),
     ];
+    if let Some(fallback) = &host.fallback {
+        pairs.insert(4, ("now", fallback.text.clone()));
+    }
     if let Some(since) = &detail.twins_since {
         pairs.push(("twins", format!("two machines answer under this name since {}", when::shown(since))));
     }
@@ -117,6 +120,10 @@ fn label(node: &TreeNode) -> String {
             None => " · never heard",
         });
     }
+    if let Some(fallback) = &node.fallback {
+        text.push_str(" · ");
+        text.push_str(&say::clean(&fallback.text));
+    }
     text
 }
 
@@ -173,7 +180,7 @@ mod tests {
 
     fn node(name: &str, role: &str, online: bool, lower: Vec<TreeNode>) -> TreeNode {
         let last_seen = online.then(|| "2026-11-24T10:00:00Z".to_owned());
-        TreeNode { name: name.into(), role: role.into(), online, last_seen, lower }
+        TreeNode { name: name.into(), role: role.into(), online, last_seen, fallback: None, lower }
     }
 
     #[test]

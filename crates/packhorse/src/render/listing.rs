@@ -8,7 +8,7 @@ use super::job::counts_text;
 use super::table::{Cell, Row};
 
 impl Row for HostView {
-    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen"];
+    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen", "fallback"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -17,6 +17,7 @@ impl Row for HostView {
             Cell::text(&self.higher),
             Cell::Yes(self.online),
             Cell::Time(self.last_seen.clone()),
+            Cell::text(self.fallback.as_ref().map_or(String::new(), |fallback| fallback.text.clone())),
         ]
     }
 }

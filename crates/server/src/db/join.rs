@@ -212,7 +212,7 @@ impl Join {
                    VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT (id) DO UPDATE SET higher = excluded.higher, via = excluded.via,
                      generation = excluded.generation, oldest = excluded.oldest, addresses = excluded.addresses,
-                     place = excluded.place, place_revision = excluded.place_revision
+                     place = excluded.place, place_revision = excluded.place_revision, above = '[]', called_since = NULL
                    RETURNING row";
         let row: HostRow = tx.prepare_cached(sql)?.query_row(
             params![

@@ -5,6 +5,7 @@
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
 pub mod access;
+pub mod calling;
 pub mod control;
 pub mod copies;
 pub mod delegations;

@@ -275,6 +275,12 @@ CREATE TABLE plans (job INTEGER PRIMARY KEY, plan TEXT NOT NULL);
 -- history: what lines carried, as measured: see db/rates.rs. `way` is in (from its higher system) or out (to what is below).
 CREATE TABLE rates (host INTEGER NOT NULL, way TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL,
   bytes_per_sec INTEGER, measured INTEGER, PRIMARY KEY (host, way)) WITHOUT ROWID;
+
+-- calling: the newest change of whom it calls that a host made by itself, and since when; at relays, of a host that calls a
+-- system that its signed place lists and is not below by it: the route of that place. See db/calling.rs.
+ALTER TABLE hosts ADD COLUMN call_no INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN called_since INTEGER;
+ALTER TABLE hosts ADD COLUMN guest_route BLOB;
 ";
 
 #[cfg(test)]
