@@ -4,6 +4,7 @@ mod absent;
 mod bad_input;
 mod content;
 mod control;
+mod fallback;
 mod first_hour;
 mod groups;
 mod history;
