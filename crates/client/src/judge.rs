@@ -2,8 +2,9 @@
 //! (design section 5, rule 6). What is refused changes nothing that was there before.
 
 use packhorse_domain::agent::KnownJob;
+use packhorse_domain::delegated::Rights;
 use packhorse_domain::facts::{self, Facts};
-use packhorse_domain::ids::{HostId, JobKey};
+use packhorse_domain::ids::{HostId, JobKey, SERVER};
 use packhorse_domain::job::{Gate, HostRole, Intent, Job, JobType, Place, Proof, Standing, gate};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, PublicKey};
@@ -151,7 +152,8 @@ impl Judge {
                     "the delegation of {} came in revision {}, which is older than {known}, the one known",
                     doc.name, doc.revision
                 );
-                return Err(Refused::new("older_delegation", doc.name, text));
+                let what = format!("{} {}", doc.name, doc.revision);
+                return Err(Refused::new("older_delegation", what, text));
             }
             Some(known) if doc.revision == known => return Ok(None),
             _ => {}
@@ -161,14 +163,9 @@ impl Judge {
         Ok(Some(name))
     }
 
-    /// Whether a relay's delegation was withdrawn.
-    pub fn is_revoked(&self, relay: &str) -> bool {
-        self.delegations.of(relay).is_some_and(|doc| doc.revoked)
-    }
-
-    /// The relays whose delegation was withdrawn.
-    pub fn revoked(&self) -> impl Iterator<Item = &str> {
-        self.delegations.all().filter(|doc| doc.revoked).map(|doc| doc.name.as_str())
+    /// What is delegated to relays, as far as this host knows.
+    pub fn rights(&self) -> Rights {
+        self.trust.rights(&self.delegations)
     }
 
     /// As jobs see this host.
@@ -215,6 +212,13 @@ impl Judge {
             return Err(Refused::new("transfer", job.key.to_string(), text));
         }
         let revision = known(&job.key);
+        if revision.is_none() && job.key.issuer != SERVER {
+            // A relay whose delegation covers a job no more may stop it, which is nothing here if it was not known.
+            let counts = self.rights().in_force(&job, Some(&self.place), now);
+            counts.map_err(|why| {
+                Refused::new("bad_job", job.key.to_string(), format!("job by {}: {why}", job.key.issuer))
+            })?;
+        }
         if gate(revision, job.revision) == Gate::Older {
             let text = format!(
                 "job {} came in revision {}, which is older than the one known",
@@ -355,7 +359,7 @@ mod tests {
         below.delegation(&delegation(&keys, 2, true)).unwrap();
         assert_eq!(below.delegation(&delegation(&keys, 1, false)).unwrap_err().code, "older_delegation");
         assert_eq!(asked(&below).unwrap_err().code, "bad_job");
-        assert_eq!(below.revoked().collect::<Vec<_>>(), vec!["osaka"]);
+        assert!(below.rights().delegations["osaka"].revoked);
         assert!(below.packagers("osaka", "osaka").is_err());
     }
 }

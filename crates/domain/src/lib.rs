@@ -19,6 +19,7 @@
 //! | [`planner`] | one job × one direct lower system → the order for it |
 //! | [`agent`] | the client: from an order to a result, through every restart |
 //! | [`calling`] | which of the systems it may call a host calls |
+//! | [`delegated`] | what a relay may issue, and whether a job of its counts |
 //! | [`line`](mod@line) | what a relay's line to its higher system may carry at a time |
 //! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
 //! | [`transfer`] | the job type: what it asks of each system, when it is done |

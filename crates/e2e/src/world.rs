@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -20,6 +21,10 @@ use crate::{ports, wait};
 const KEEP: &str = "PACKHORSE_E2E_KEEP";
 /// How long a system may take to be there.
 const ONLINE_SECS: u64 = 20;
+/// An idle machine makes a world in less.
+const MADE_WITHIN: Duration = Duration::from_millis(500);
+/// However busy the machine is, nothing is put off further than this.
+const SLOWNESS_MAX: f64 = 5.0;
 
 /// A test's own little fleet.
 pub struct World {
@@ -29,6 +34,8 @@ pub struct World {
     pub cli: Cli,
     /// The packager's key, which the cabinet `main` trusts.
     pub key: PathBuf,
+    /// How many times as slow as an idle machine this one is.
+    slowness: f64,
     runtime: Runtime,
     folder: TempDir,
 }
@@ -61,6 +68,7 @@ impl World {
         inside: Option<&Namespace>,
         environment: &[(&str, &str)],
     ) -> World {
+        let begun = Instant::now();
         let folder = tempfile::Builder::new().prefix("packhorse-e2e-").tempdir().expect("a folder");
         let data = folder.path().join("hq");
         let listen = format!("{address}:{port}");
@@ -76,7 +84,19 @@ impl World {
         cli.ok(&["key", "new", "--out", "packager.key"]);
         cli.ok(&["cabinet", "trust", "main", "packager.pub"]);
         let key = folder.path().join("packager.key");
-        World { server, cli, key, runtime: runtime(), folder }
+        let slowness = begun.elapsed().div_duration_f64(MADE_WITHIN).clamp(1.0, SLOWNESS_MAX);
+        World { server, cli, key, slowness, runtime: runtime(), folder }
+    }
+
+    /// So many seconds from now, as commands take it; later where the machine is busy, by how long this world took to be
+    /// made: so that what a test has to do before then is done by then.
+    pub fn soon(&self, secs: u64) -> String {
+        format!("+{}s", self.stretched(secs))
+    }
+
+    /// So many seconds, more of them where the machine is busy.
+    pub fn stretched(&self, secs: u64) -> u64 {
+        (secs as f64 * self.slowness).ceil() as u64
     }
 
     /// The folder everything is in.

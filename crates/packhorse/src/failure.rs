@@ -103,7 +103,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
         if exit == Exit::Ok {
             return Failure::silent(exit);
         }
-        Failure { exit, message: with_causes(&error), hint }
+        Failure { exit, message: packhorse_wire::net::with_causes(&error), hint }
     }
 }
 
@@ -147,24 +147,6 @@ fn judge_link(error: &LinkError) -> (Exit, Option<String>) {
         LinkError::Address { .. } => (Exit::Usage, Some("write it like https://localhost:8440".into())),
         _ => (Exit::Failed, None),
     }
-}
-
-/// An error with all its causes, in one line; a cause that the text before repeats is left out.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = match error.to_string() {
-        text if text.is_empty() => "something went wrong".to_owned(),
-        text => text,
-    };
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -246,19 +246,13 @@ fn start(
 
 /// Writes the counters down while bytes flow, in groups: at most once a second.
 pub async fn run_counters(system: Arc<System>) {
-    // Nothing was written yet: a relay tells its room before the first byte flows, so that plans know it.
-    let mut written = None;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let traffic = system.traffic();
-        let counters = (traffic.received_bytes, traffic.sent_bytes);
-        if written == Some(counters) {
-            continue;
-        }
+        let Some(traffic) = system.counted_anew() else { continue };
         let used = std::mem::take(&mut *lock(&system.copies.used)).into_iter().collect();
         match system.db.write(Moved { own: system.id, traffic, used, now: now() }).await {
             Ok(()) => {
-                written = Some(counters);
+                system.counted(&traffic);
                 system.outbox_news.notify_one();
             }
             Err(error) => tracing::error!(%error, "the counters cannot be written down"),

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::authority::Authority;
+use crate::db::delegations::{self, StopEnded};
 use crate::db::endings::WarnOfEndings;
 use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
@@ -307,6 +308,17 @@ impl Command for Miss {
 async fn duties(system: Arc<System>) {
     loop {
         tokio::time::sleep(DUTY).await;
+        match system.db.read(|connection| delegations::any_ended(connection, now())).await {
+            Ok(true) => match system.db.write(StopEnded(now())).await {
+                Ok(()) => {
+                    system.orders_news.send_modify(|n| *n += 1);
+                    system.lines_changed();
+                }
+                Err(error) => tracing::error!(%error, "delegations whose end has come"),
+            },
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "delegations whose end has come"),
+        }
         let ending = system.db.read(|connection| {
             let sql = format!(
                 "SELECT EXISTS (SELECT 1 FROM jobs j JOIN lines l ON l.job = j.row WHERE j.until <= ?1

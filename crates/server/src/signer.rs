@@ -1,8 +1,9 @@
 //! Who signs jobs here: the managing server any job, a relay within its delegation what [`DelegatedJob`] can be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use packhorse_domain::delegated::{DelegatedJob, DelegatedType};
+use packhorse_domain::delegated::{DelegatedJob, DelegatedType, Lapsed};
 use packhorse_domain::ids::{HostId, JobKey, SERVER};
 use packhorse_domain::job::Job;
 use packhorse_domain::report::{Body, JobReport};
@@ -14,7 +15,7 @@ use rusqlite::Connection;
 
 use crate::authority::Authority;
 use crate::db::jobs::Incoming;
-use crate::db::{DbError, copies, lines, outbox};
+use crate::db::{DbError, copies, delegations, lines, outbox};
 
 /// Lists of hosts longer than this are not told upwards with a relay's job, in bytes: its lines are known there by what hosts
 /// say.
@@ -36,8 +37,12 @@ pub struct RelaySigner {
     pub relay: HostId,
     /// Its key.
     pub key: Arc<SigningKey>,
-    /// What is delegated to it, in force.
+    /// What is delegated to it.
     pub delegation: DelegationDoc,
+    /// The managing server's cabinets.
+    pub cabinets: BTreeSet<String>,
+    /// It signs what stops a job, for which nothing has to be delegated any more.
+    pub only_stops: bool,
 }
 
 impl Signer {
@@ -76,11 +81,11 @@ impl Signer {
     ///
     /// # Errors
     /// It is none, larger than a job may be, or not delegated.
-    pub fn sign(&self, job: &Job) -> Result<Vec<u8>, DbError> {
+    pub fn sign(&self, job: &Job, now: Time) -> Result<Vec<u8>, DbError> {
         job.validate().map_err(|error| DbError::refused("bad_request", error.to_string(), None))?;
         let envelope = match self {
             Signer::Server(authority) => authority.sign_job(job).map_err(DbError::internal)?,
-            Signer::Relay(relay) => relay.sign(&relay.delegated(job)?)?,
+            Signer::Relay(relay) => relay.sign(&relay.delegated(job, now)?)?,
         };
         if envelope.len() > Limits::JOB_BYTES {
             let message =
@@ -96,6 +101,9 @@ impl Signer {
     /// The database's.
     pub fn announce(&self, tx: &Connection, incoming: &Incoming, now: Time) -> Result<(), DbError> {
         let Signer::Relay(relay) = self else { return Ok(()) };
+        // What is not delegated any more only stops.
+        let delegation = relay.delegation.delegation();
+        delegations::stop_lapsed(tx, &relay.delegation.name, &delegation, now)?;
         for package in &incoming.job.packages {
             if copies::has(tx, &package.id)? {
                 lines::reached_relay(tx, None, &package.id, now)?;
@@ -121,19 +129,31 @@ pub fn report(incoming: &Incoming) -> JobReport {
 }
 
 impl RelaySigner {
-    fn delegated(&self, job: &Job) -> Result<DelegatedJob, DbError> {
+    fn delegated(&self, job: &Job, now: Time) -> Result<DelegatedJob, DbError> {
         let name = &self.delegation.name;
         let job_type = DelegatedType::of(job.job_type).ok_or_else(|| {
             let message = "a relay makes no transfers: packages are brought to relays by the managing server";
             DbError::refused("not_at_a_relay", message, Some("packhorse transfer, at the managing server"))
         })?;
-        if !self.delegation.lets(job_type.as_str()) {
-            let message = format!("{}: this is not delegated to {name}", job_type.as_str());
-            let hint =
-                format!("packhorse relay grant {name} --{}, at the managing server", job_type.as_str());
-            return Err(DbError::refused("not_delegated", message, Some(&hint)));
+        let delegated = DelegatedJob::new(job_type, name, job.clone());
+        // Who made a job may stop it whatever is delegated by now.
+        if self.only_stops {
+            return Ok(delegated);
         }
-        Ok(DelegatedJob::new(job_type, name, job.clone()))
+        let is_servers = |cabinet: &str| self.cabinets.contains(cabinet);
+        match self.delegation.delegation().covers(job, is_servers, now) {
+            Ok(()) => Ok(delegated),
+            Err(Lapsed::Type(_)) => {
+                let message = format!("{}: this is not delegated to {name}", job_type.as_str());
+                let hint =
+                    format!("packhorse relay grant {name} --{}, at the managing server", job_type.as_str());
+                Err(DbError::refused("not_delegated", message, Some(&hint)))
+            }
+            Err(lapsed) => {
+                let hint = format!("packhorse relay show {name} says what is delegated to it");
+                Err(DbError::refused("not_delegated", lapsed.told(name), Some(&hint)))
+            }
+        }
     }
 
     fn sign(&self, job: &DelegatedJob) -> Result<Vec<u8>, DbError> {

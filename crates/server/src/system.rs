@@ -103,6 +103,8 @@ pub struct System {
     changes: watch::Sender<u64>,
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
+    /// Bytes received and sent as they were last written down.
+    counted: Mutex<Option<(u64, u64)>>,
 }
 
 /// What [`System::new`] is made of.
@@ -180,6 +182,7 @@ impl System {
             changes: watch::Sender::new(0),
             received_bytes: AtomicU64::new(parts.traffic.received_bytes),
             sent_bytes: AtomicU64::new(parts.traffic.sent_bytes),
+            counted: Mutex::new(None),
         }
     }
 
@@ -363,6 +366,20 @@ impl System {
             used_bytes: self.store.used_bytes().unwrap_or(0),
             free_bytes: self.copies.room.free_bytes(self).unwrap_or(0),
         }
+    }
+
+    /// The counters, if bytes were counted since they were last written down. Nothing was written yet when a system
+    /// begins: a relay tells its room before the first byte flows, so that plans know it.
+    pub fn counted_anew(&self) -> Option<Traffic> {
+        let now = (self.received_bytes.load(Ordering::Relaxed), self.sent_bytes.load(Ordering::Relaxed));
+        let written = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        (written != Some(now)).then(|| Traffic { received_bytes: now.0, sent_bytes: now.1, ..self.traffic() })
+    }
+
+    /// Counters were written down.
+    pub fn counted(&self, traffic: &Traffic) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((traffic.received_bytes, traffic.sent_bytes));
     }
 
     /// With what calls of hosts are judged here.

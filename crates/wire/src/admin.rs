@@ -367,7 +367,7 @@ pub struct Registered {
 }
 
 /// A job to make or to plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewJob {
     /// `install`, `transfer`, `offer`.
     pub job_type: String,

@@ -130,7 +130,7 @@ pub struct LocalLine {
 }
 
 /// Something the user may decide on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalOffer {
     /// Names it in a request.
     pub id: String,

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use packhorse_domain::ids::{HostId, SERVER};
-use packhorse_domain::job::{Job, Place};
+use packhorse_domain::delegated::{Lapsed, Rights, only_stops};
+use packhorse_domain::ids::SERVER;
+use packhorse_domain::job::{Job, JobType, Place};
 use packhorse_domain::time::Time;
 use thiserror::Error;
 
@@ -69,7 +70,7 @@ pub enum Distrust {
         /// Who issued it.
         issuer: String,
         /// Why it does not count.
-        why: &'static str,
+        why: Lapsed,
     },
     /// A place of another host.
     #[error("this place is of another host")]
@@ -249,8 +250,21 @@ impl Trust {
                 .map_err(envelope_error("the job"))?;
             return Ok(Job::try_from(claimed)?);
         }
-        let delegation = delegations.judge(&claimed, place, now)?;
-        self.by_relay(&parsed, claimed, delegation)
+        let refuse = |why| Distrust::Delegation { issuer: claimed.key.issuer.clone(), why };
+        let delegation = delegations.of(&claimed.key.issuer).ok_or_else(|| refuse(Lapsed::Nothing))?;
+        let job = self.by_relay(&parsed, claimed, delegation)?;
+        match self.rights(delegations).in_force(&job, place, now) {
+            Ok(()) => Ok(job),
+            // Who made a job may stop it whatever is delegated to it by now.
+            Err(why) if why != Lapsed::NotBelow && only_stops(&job) => Ok(job),
+            Err(why) => Err(Distrust::Delegation { issuer: job.key.issuer, why }),
+        }
+    }
+
+    /// What is delegated to whom, to judge by.
+    pub fn rights(&self, delegations: &Delegations) -> Rights {
+        let all = delegations.0.iter().map(|(name, doc)| (name.clone(), doc.delegation()));
+        Rights { delegations: all.collect(), cabinets: self.doc.cabinets.keys().cloned().collect() }
     }
 
     /// A job by a relay's key that is only to be known of: whether its delegation is in force is not asked.
@@ -262,10 +276,10 @@ impl Trust {
         let claimed: JobDoc = from_cbor_limited(&parsed.payload, Limits::JOB_BYTES)?;
         let refuse = |why| Distrust::Delegation { issuer: claimed.key.issuer.clone(), why };
         if claimed.key.issuer != delegation.name {
-            return Err(refuse("it is another system's"));
+            return Err(refuse(Lapsed::Nothing));
         }
         if claimed.job_type == "transfer" {
-            return Err(refuse("a relay makes no transfers"));
+            return Err(refuse(Lapsed::Type(JobType::Transfer)));
         }
         self.by_relay(&parsed, claimed, delegation)
     }
@@ -330,24 +344,5 @@ impl Delegations {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &DelegationDoc> {
         self.0.values()
-    }
-
-    fn judge(&self, job: &JobDoc, place: Option<&Place>, now: Time) -> Result<&DelegationDoc, Distrust> {
-        let issuer = &job.key.issuer;
-        let refuse = |why| Distrust::Delegation { issuer: issuer.clone(), why };
-        let found = self.0.get(issuer).ok_or_else(|| refuse("nothing was delegated to it"))?;
-        if found.revoked {
-            return Err(refuse("its delegation was revoked"));
-        }
-        if found.expires <= now.0 {
-            return Err(refuse("its delegation has ended"));
-        }
-        if !found.job_types.contains(&job.job_type) || job.job_type == "transfer" {
-            return Err(refuse("this type of job is not delegated to it"));
-        }
-        if place.is_some_and(|place| !place.is_below(&HostId(found.relay.0))) {
-            return Err(refuse("this host is not below it"));
-        }
-        Ok(found)
     }
 }

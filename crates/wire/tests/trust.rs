@@ -184,7 +184,7 @@ fn a_relay_issues_what_was_delegated_to_it_and_nothing_else() {
         trust.job(envelope, known, Some(place), now).map(|job| job.key.issuer)
     };
     let why = |outcome: Result<String, Distrust>| match outcome {
-        Err(Distrust::Delegation { why, .. }) => why,
+        Err(Distrust::Delegation { why, .. }) => why.to_string(),
         other => panic!("{other:?}"),
     };
     let none = Delegations::default();
@@ -205,6 +205,25 @@ fn a_relay_issues_what_was_delegated_to_it_and_nothing_else() {
     wide.take(DelegationDoc { job_types: vec!["transfer".into()], ..granted.clone() });
     let made = sign(JOB_TYPE, &transfer, &relay);
     assert_eq!(why(judge(&wide, &made, &below, NOW)), "this type of job is not delegated to it");
+    // Granted anew with less: what was wider before does not come back, and who made a job may still stop it.
+    let mut narrow = known.clone();
+    narrow.take(DelegationDoc { revision: 2, job_types: vec!["offer".into()], ..granted.clone() });
+    narrow.take(granted.clone());
+    assert_eq!(why(judge(&narrow, &signed, &below, NOW)), "this type of job is not delegated to it");
+    let stops = Job { revision: 2, intent: Intent::Cancelled, ..job("osaka") };
+    let stops = |key| sign(JOB_TYPE, &JobDoc::from(&stops), key);
+    assert_eq!(judge(&narrow, &stops(&relay), &below, NOW).unwrap(), "osaka");
+    assert_eq!(judge(&narrow, &stops(&relay), &below, Time(0).plus_days(2)).unwrap(), "osaka");
+    assert!(matches!(judge(&narrow, &stops(&own.packager), &below, NOW), Err(Distrust::Envelope { .. })));
+    assert_eq!(why(judge(&narrow, &stops(&relay), &beside, NOW)), "this host is not below it");
+    assert_eq!(why(judge(&none, &stops(&relay), &below, NOW)), "nothing was delegated to it");
+    // A cabinet that is taken away takes its packages' jobs along.
+    let mut own_package = Job { revision: 2, ..job("osaka") };
+    own_package.packages[0].label.cabinet = "local".into();
+    let own_package = sign(JOB_TYPE, &JobDoc::from(&own_package), &relay);
+    assert_eq!(judge(&known, &own_package, &below, NOW).unwrap(), "osaka");
+    narrow.take(DelegationDoc { revision: 3, cabinets: vec![], ..granted.clone() });
+    assert_eq!(why(judge(&narrow, &own_package, &below, NOW)), "cabinet local is not delegated to it");
     // Revoked by a newer revision; an older one does not bring it back.
     known.take(DelegationDoc { revision: 2, revoked: true, ..granted.clone() });
     known.take(granted);

@@ -199,10 +199,8 @@ impl Driver {
     /// The database's thread is gone, which never should be.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<Event>) -> Result<(), ClientError> {
         let now = self.tools.clock.now();
-        let revoked: Vec<String> = self.judge.revoked().map(str::to_owned).collect();
-        for issuer in revoked {
-            self.input(Input::Delegation { issuer, revoked: true }).await?;
-        }
+        let rights = self.rights();
+        self.input(rights).await?;
         let step = self.agent.resume(now);
         self.apply(step, Commit::default()).await?;
         if let Some(facts) = self.first_facts.take() {

@@ -96,6 +96,7 @@ impl Driver {
             Order::Trust(envelope) => {
                 if self.judge.follow(&envelope)? {
                     commit.trust = Some(envelope.into_vec());
+                    self.step_into(step, self.rights(), now);
                 }
             }
             Order::Place(envelope) => {
@@ -103,9 +104,8 @@ impl Driver {
             }
             Order::Delegation(envelope) => {
                 if let Some(name) = self.judge.delegation(&envelope)? {
-                    let revoked = self.judge.is_revoked(&name);
-                    commit.delegations.push((name.clone(), envelope.into_vec()));
-                    self.step_into(step, Input::Delegation { issuer: name, revoked }, now);
+                    commit.delegations.push((name, envelope.into_vec()));
+                    self.step_into(step, self.rights(), now);
                 }
             }
             Order::Receipts(receipts) => {
@@ -138,6 +138,7 @@ impl Driver {
             commit.call = Some(call);
             self.moved = true;
         }
+        self.step_into(step, self.rights(), now);
         let more = self.reconsidered(now);
         step.writes.extend(more.writes);
         step.effects.extend(more.effects);
@@ -176,6 +177,11 @@ impl Driver {
         };
         self.step_into(step, input, now);
         Ok(())
+    }
+
+    /// By what jobs of relays are judged from now on.
+    pub(super) fn rights(&self) -> Input {
+        Input::Rights { rights: self.judge.rights(), place: self.judge.place().clone() }
     }
 
     pub(super) fn step_into(&mut self, step: &mut Step, input: Input, now: Time) {

@@ -20,17 +20,20 @@ mod tests;
 mod tests_choice;
 #[cfg(test)]
 mod tests_hold;
+#[cfg(test)]
+mod tests_rights;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use choice::{Choice, Denied, LAST_CALL_SECS, POSTPONE_SECS, REQUIRED, Wish};
 pub use hold::{Ready, Timing};
 pub use journal::{Entry, Kind};
 pub use line::{AgentLine, LineId, Stage};
 
+use crate::delegated::Rights;
 use crate::ids::{HostId, Incarnation, JobKey};
-use crate::job::{Intent, Job};
+use crate::job::{Intent, Job, Place};
 use crate::reason::Code;
 use crate::report::{Body, FailClass, LineReport, Receipt, Report};
 use crate::time::Time;
@@ -148,12 +151,13 @@ pub enum Input {
     Cleared(Code),
     /// The managing server has everything up to there.
     Receipt(Receipt),
-    /// What was delegated to a relay that issues jobs was withdrawn, or granted (again). After a restart it is told again.
-    Delegation {
-        /// The issuer.
-        issuer: String,
-        /// Withdrawn.
-        revoked: bool,
+    /// What is delegated to relays, as far as this host knows, and where the host stands: from then on the jobs of relays
+    /// count as far as that goes. After a restart it is told again.
+    Rights {
+        /// What is delegated.
+        rights: Rights,
+        /// Where the host stands.
+        place: Place,
     },
 }
 
@@ -219,8 +223,8 @@ pub struct Agent {
     incarnation: Incarnation,
     jobs: BTreeMap<JobKey, KnownJob>,
     lines: BTreeMap<LineId, AgentLine>,
-    /// Issuers whose delegation was withdrawn.
-    revoked: BTreeSet<String>,
+    /// What is delegated to relays, and where this host stands; until it is told, jobs are those of the managing server.
+    rights: Option<(Rights, Place)>,
     reported: u64,
     base: u64,
     /// Which start of the machine this is.
@@ -239,7 +243,7 @@ impl Agent {
             incarnation,
             jobs: BTreeMap::new(),
             lines: BTreeMap::new(),
-            revoked: BTreeSet::new(),
+            rights: None,
             reported: 0,
             base: 0,
             boot: String::new(),
@@ -316,8 +320,7 @@ impl Agent {
             Input::Recovered(id, evidence) => self.recovered(&id, evidence, now, chance),
             Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
-            Input::Delegation { issuer, revoked: true } => drop(self.revoked.insert(issuer)),
-            Input::Delegation { issuer, revoked: false } => drop(self.revoked.remove(&issuer)),
+            Input::Rights { rights, place } => self.rights = Some((rights, place)),
         }
         self.finish(now)
     }
@@ -338,7 +341,8 @@ impl Agent {
             let end = known.filter(|_| line.is_unbegun()).map(|known| known.job.until);
             let waits = known.filter(|_| line.may_be_chosen() && line.offered);
             let required = waits.and_then(|known| known.job.terms.required_from);
-            [start, end, required.filter(|from| *from > self.now)].into_iter().flatten()
+            let lapses = known.filter(|_| line.is_unbegun()).and_then(|known| self.lapses(&known.job));
+            [start, end, lapses, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
         let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
         let known = self.jobs.values().filter(|known| over(&known.job.key));

@@ -1,7 +1,7 @@
 //! Orders: jobs are taken in by revision, lines opened, cancelled, superseded.
 
 use super::{Agent, AgentLine, KnownJob, LineId, Stage, Write, forgotten_at};
-use crate::ids::JobKey;
+use crate::ids::{JobKey, SERVER};
 use crate::instruction::State;
 use crate::job::{Gate, Intent, Job, JobType, gate};
 use crate::report::{Outcome, UNFIT_STEP};
@@ -68,11 +68,24 @@ impl Agent {
         for id in self.ids(cancelled) {
             self.end(&id, Outcome::with(State::Cancelled, "", "the job was cancelled"), now);
         }
-        // The same for jobs of a relay that may issue none any more.
-        for id in self.ids(|line| line.is_unbegun() && self.revoked.contains(&line.id.job.issuer)) {
-            let text = format!("the delegation of {} was revoked", id.job.issuer);
-            self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
+        // The same for jobs that are not (any more) what was delegated to the relay that made them.
+        let Some((rights, place)) = self.rights.take() else { return };
+        for id in self.ids(AgentLine::is_unbegun) {
+            let Some(known) = self.jobs.get(&id.job).filter(|known| known.job.key.issuer != SERVER) else {
+                continue;
+            };
+            if let Err(lapsed) = rights.in_force(&known.job, Some(&place), now) {
+                let text = lapsed.told(&id.job.issuer);
+                self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
+            }
         }
+        self.rights = Some((rights, place));
+    }
+
+    /// When a job ends to be what was delegated to the relay that made it, by time alone.
+    pub(super) fn lapses(&self, job: &Job) -> Option<Time> {
+        let (rights, _) = self.rights.as_ref().filter(|_| job.key.issuer != SERVER)?;
+        rights.ends(&job.key.issuer)
     }
 
     /// Ends lines that have not begun and for whose package (same cabinet and name) a later order is known.

@@ -67,6 +67,10 @@ pub enum Behaviour {
     SignsTransfer,
     /// Signs a job in the name of another relay, to which something was delegated under another key.
     SignsAsOtherRelay,
+    /// Its delegation was granted anew without installs; it sends an install.
+    UsesNarrowDelegation,
+    /// The same; it sends the wider one before again, and an install under that.
+    ReplaysWiderDelegation,
     /// Its delegation was revoked; it sends a job under it.
     UsesRevokedDelegation,
     /// Its delegation was revoked; it sends the one before again, and a job under that.

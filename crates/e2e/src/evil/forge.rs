@@ -47,6 +47,8 @@ pub(super) enum Delegated {
     Other,
     /// To this relay, signed by the managing server, good; it names this relay's key for the cabinet `main`, too.
     Good,
+    /// Granted anew with less: offers only.
+    Narrow,
     /// The same, withdrawn.
     Revoked,
 }
@@ -151,8 +153,12 @@ impl Forge {
         match whose {
             // Newer than the one that has ended, which the host may know.
             Delegated::Good => sign(DELEGATION_TYPE, &DelegationDoc { revision: 2, ..mine }, &self.server),
+            Delegated::Narrow => {
+                let job_types = vec!["offer".to_owned()];
+                sign(DELEGATION_TYPE, &DelegationDoc { job_types, revision: 3, ..mine }, &self.server)
+            }
             Delegated::Revoked => {
-                sign(DELEGATION_TYPE, &DelegationDoc { revoked: true, revision: 3, ..mine }, &self.server)
+                sign(DELEGATION_TYPE, &DelegationDoc { revoked: true, revision: 4, ..mine }, &self.server)
             }
             Delegated::Other => {
                 let other =

@@ -96,6 +96,7 @@ fn bend(state: &State, lower: &Lower, mut orders: Vec<Order>, forge: &Forge, now
         Behaviour::ForgesDelegation => under(&mut orders, forge, Delegated::Forged, now),
         Behaviour::UsesEndedDelegation => under(&mut orders, forge, Delegated::Ended, now),
         Behaviour::UsesForeignDelegation => under(&mut orders, forge, Delegated::Ally, now),
+        Behaviour::UsesNarrowDelegation => under(&mut orders, forge, Delegated::Narrow, now),
         Behaviour::UsesRevokedDelegation => under(&mut orders, forge, Delegated::Revoked, now),
         Behaviour::SignsPackageItself => under(&mut orders, forge, Delegated::Good, now),
         Behaviour::SignsTransfer => {
@@ -105,9 +106,14 @@ fn bend(state: &State, lower: &Lower, mut orders: Vec<Order>, forge: &Forge, now
             let other = Order::Delegation(forge.delegation(Delegated::Other, now));
             vec![good(forge, now), other, Order::Job(forge.other_job(job))]
         }),
+        Behaviour::ReplaysWiderDelegation => instead(&mut orders, |job| {
+            let narrow = Order::Delegation(forge.delegation(Delegated::Narrow, now));
+            vec![narrow, good(forge, now), Order::Job(forge.own_job(job))]
+        }),
         Behaviour::ReplaysOlderDelegation => instead(&mut orders, |job| {
-            let revoked = Order::Delegation(forge.delegation(Delegated::Revoked, now));
-            vec![revoked, good(forge, now), Order::Job(forge.own_job(job))]
+            let [revoked, before] = [Delegated::Revoked, Delegated::Narrow]
+                .map(|which| Order::Delegation(forge.delegation(which, now)));
+            vec![revoked, before, Order::Job(forge.own_job(job))]
         }),
         Behaviour::ReusesJobNumber => {
             instead(&mut orders, |job| vec![good(forge, now), Order::Job(forge.numbered_job(job, NUMBER))]);

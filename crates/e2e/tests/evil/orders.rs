@@ -15,7 +15,7 @@ enum For {
 }
 
 /// A lie, and the alarm it raises. `None`: it can only delay, so there is nothing to be said about it.
-const LIES: [(Behaviour, For, Option<&str>); 23] = [
+const LIES: [(Behaviour, For, Option<&str>); 25] = [
     (Behaviour::DropsJobs, For::Victim, None),
     (Behaviour::StallsOrders, For::Victim, None),
     (Behaviour::GarblesOrders, For::Victim, None),
@@ -38,6 +38,8 @@ const LIES: [(Behaviour, For, Option<&str>); 23] = [
     // From here on with a delegation of its own: what is done under it is judged first, and revoked last.
     (Behaviour::SignsTransfer, For::Victim, Some("bad_job")),
     (Behaviour::SignsAsOtherRelay, For::Victim, Some("bad_job")),
+    (Behaviour::UsesNarrowDelegation, For::Victim, Some("bad_job")),
+    (Behaviour::ReplaysWiderDelegation, For::Victim, Some("older_delegation")),
     (Behaviour::UsesRevokedDelegation, For::Victim, Some("bad_job")),
     (Behaviour::ReplaysOlderDelegation, For::Victim, Some("older_delegation")),
 ];

@@ -17,7 +17,8 @@ fn a_cancel_reaches_who_was_off_and_gives_way_to_who_had_begun() {
     let first = fleet.install("editor", &["sakai-1"], &[]);
     fleet.done(&first, 40);
     let before = fleet.counted();
-    let job = fleet.install("editor", &["osaka-1", "osaka-2", "sakai-2", "sendai-1"], &["--at", "+6s"]);
+    let job =
+        fleet.install("editor", &["osaka-1", "osaka-2", "sakai-2", "sendai-1"], &["--at", &fleet.soon(6)]);
     fleet.know(&["osaka-1", "osaka-2", "sakai-2", "sendai-1"], &job);
     // One machine is switched off; one site with all that is in it goes on without the others.
     fleet.client_mut("osaka-1").kill();

@@ -20,7 +20,7 @@ fn a_site_cut_off_installs_what_its_relay_holds_and_reports_later() {
     fleet.job_until(&transfer, 40, "both relays hold it", |job| job["counts"]["transferred"] == 2);
     // Has a place and a name; nobody has ever seen it on.
     let mut new = fleet.joined("sakai", "new");
-    let job = fleet.install("editor", &["below:osaka"], &["--at", "+5s"]);
+    let job = fleet.install("editor", &["below:osaka"], &["--at", &fleet.soon(5)]);
     fleet.know(&BRANCH, &job);
     let site = fleet.site("osaka");
     site.line.pull();

@@ -15,7 +15,7 @@ fn a_suspended_job_waits_also_where_nobody_was() {
     let source = fleet.source("editor", "1.0").noise("lib/data", BYTES, 1);
     fleet.add(&source);
     let before = fleet.counted();
-    let job = fleet.install("editor", &["all"], &["--at", "+5s"]);
+    let job = fleet.install("editor", &["all"], &["--at", &fleet.soon(5)]);
     let all = ["osaka-1", "sakai-1", "sendai-1"];
     fleet.know(&all, &job);
     let made = Instant::now();
@@ -31,7 +31,7 @@ fn a_suspended_job_waits_also_where_nobody_was() {
     fleet.relay_mut("sakai").start();
     fleet.online(&["osaka-1", "sakai", "sakai-1"]);
     // Its time comes, and a little more.
-    let left = 5_u64.saturating_sub(made.elapsed().as_secs());
+    let left = fleet.stretched(5).saturating_sub(made.elapsed().as_secs());
     wait::always("nobody installs it", left + 2, || fleet.without(&source).len() == all.len());
     let shown = fleet.job_until(&job, 10, "the reason", |job| {
         let is_held = |name: &str| line(job, name).is_some_and(|line| line["reason"]["code"] == "suspended");

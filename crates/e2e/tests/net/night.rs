@@ -29,7 +29,7 @@ fn staged_at_night_and_installed_in_the_morning() {
     let source = fleet.source("editor", "1.0").noise("lib/data", BYTES, 1);
     fleet.add(&source);
     let before = fleet.counted();
-    let args = ["install", "editor", "--to", "all", "--stage-at", "+1s", "--at", "+14s"];
+    let args = ["install", "editor", "--to", "all", "--stage-at", &fleet.soon(1), "--at", &fleet.soon(14)];
     let made = fleet.cli.run(&args);
     let install = made.ok();
     let digits =

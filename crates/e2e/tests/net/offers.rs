@@ -25,7 +25,7 @@ fn chosen_by_one_rejected_by_another_ended_for_the_rest() {
     let source = fleet.source("editor", "1.0").noise("lib/data", BYTES, 1);
     fleet.add(&source);
     let before = fleet.counted();
-    let job = fleet.cli.ok(&["offer", "editor", "--to", "all", "--until", "+20s"]);
+    let job = fleet.cli.ok(&["offer", "editor", "--to", "all", "--until", &fleet.soon(20)]);
     let all = fleet.names_at(&SITES);
     shown(&fleet, &all, "editor");
     // Only the offer has travelled.
@@ -60,7 +60,7 @@ fn required_from_a_time_everyone_knew() {
     let source = fleet.source("editor", "1.0").noise("lib/data", BYTES, 1);
     fleet.add(&source);
     let before = fleet.counted();
-    let job = fleet.cli.ok(&["offer", "editor", "--to", "all", "--required-from", "+10s"]);
+    let job = fleet.cli.ok(&["offer", "editor", "--to", "all", "--required-from", &fleet.soon(10)]);
     let all = fleet.names_at(&SITES);
     shown(&fleet, &all, "editor");
     fleet.client("sendai-1").system.user(&["choose", "editor"]).ok();

@@ -36,8 +36,8 @@ impl Place {
 #[test]
 fn not_before_its_time() {
     let place = Place::new();
-    let due = SystemTime::now() + Duration::from_secs(4);
-    let job = place.world.install("editor", &["pc1"], &["--at", "+4s"]);
+    let due = SystemTime::now() + Duration::from_secs(place.world.stretched(4));
+    let job = place.world.install("editor", &["pc1"], &["--at", &place.world.soon(4)]);
     let waiting = place.world.job_until(&job, 3, "a reason", |job| {
         line(job, "pc1").is_some_and(|line| line["reason"]["code"] == "scheduled")
     });
@@ -54,7 +54,7 @@ fn what_has_not_begun_by_its_end_is_missed_with_its_reason() {
     let mut place = Place::new();
     place.pc.kill();
     place.world.offline(&["pc1"]);
-    let job = place.world.install("editor", &["pc1"], &["--until", "+3s"]);
+    let job = place.world.install("editor", &["pc1"], &["--until", &place.world.soon(3)]);
     let line = place.world.line_until(&job, "pc1", 20, "missed");
     let text = line["result"]["text"].as_str().unwrap_or_default();
     assert!(!text.is_empty(), "a missed line says why: {line}");
@@ -71,7 +71,7 @@ fn what_has_not_begun_by_its_end_is_missed_with_its_reason() {
 #[test]
 fn cancelled_before_its_start() {
     let mut place = Place::new();
-    let job = place.world.install("editor", &["pc1"], &["--at", "+5s"]);
+    let job = place.world.install("editor", &["pc1"], &["--at", &place.world.soon(5)]);
     place.pc.sync().ok();
     place.pc.kill();
     place.world.cli.ok(&["job", "cancel", &job]);
@@ -79,7 +79,7 @@ fn cancelled_before_its_start() {
     // It knew the job when it went off; the cancel reaches it when it is back.
     place.pc.start();
     place.world.online(&["pc1"]);
-    wait::always("nothing is installed", 6, || place.version().is_none());
+    wait::always("nothing is installed", place.world.stretched(5) + 1, || place.version().is_none());
     let ended = place.world.job(&job);
     assert_eq!((&ended["state"], &ended["counts"]["cancelled"]), (&"ended".into(), &1.into()), "{ended}");
 }

@@ -101,7 +101,7 @@ fn a_choice_survives_its_agent_and_waits_for_the_relay() {
     let job = offer(&world, &["pc1"], &[]);
     offered(&world, &pc);
     osaka.kill();
-    let text = user(&world, &pc, &["choose", "editor", "--at", "+4s"]).ok();
+    let text = user(&world, &pc, &["choose", "editor", "--at", &world.soon(4)]).ok();
     assert!(text.contains("chosen for"), "{text}");
     // Killed between the choice and its time; it comes back on its own with what was chosen.
     pc.kill();
@@ -123,9 +123,9 @@ fn a_choice_is_taken_back_and_an_offer_ends() {
     let world = World::new();
     let pc = world.client("pc1", &world.server.url());
     world.add(&world.source("editor", "1.0").file("text", "text"));
-    let job = offer(&world, &["pc1"], &["--until", "+25s"]);
+    let job = offer(&world, &["pc1"], &["--until", &world.soon(25)]);
     offered(&world, &pc);
-    user(&world, &pc, &["choose", "editor", "--at", "+20s"]).ok();
+    user(&world, &pc, &["choose", "editor", "--at", &world.soon(20)]).ok();
     world.line_until(&job, "pc1", 20, "chosen");
     user(&world, &pc, &["withdraw", "editor"]).ok();
     world.line_until(&job, "pc1", 20, "offered");
@@ -142,7 +142,7 @@ fn what_is_required_comes_to_whoever_has_not_chosen() {
     let pc = world.client("pc1", &world.server.url());
     let source = world.source("editor", "1.0").file("text", "text");
     world.add(&source);
-    let job = offer(&world, &["pc1"], &["--required-from", "+12s"]);
+    let job = offer(&world, &["pc1"], &["--required-from", &world.soon(12)]);
     let shown = offered(&world, &pc);
     assert!(shown["required_from"].is_string(), "{shown}");
     user(&world, &pc, &["reject", "editor"]).ok();
@@ -227,11 +227,11 @@ fn an_install_is_put_off_and_runs_then() {
     let pc = world.client("pc1", &world.server.url());
     let source = world.source("editor", "1.0").file("text", "text");
     world.add(&source);
-    let job = world.install("editor", &["pc1"], &["--at", "+6s", "--postpone", "1"]);
+    let job = world.install("editor", &["pc1"], &["--at", &world.soon(6), "--postpone", "1"]);
     let listed = offered(&world, &pc);
     assert_eq!((&listed["kind"], &listed["postpones_left"]), (&"install".into(), &1.into()), "{listed}");
     user(&world, &pc, &["reject", "editor"]).fails(4, &["is not an offer", "packhorse postpone"]);
-    let text = user(&world, &pc, &["postpone", "editor", "--until", "+14s"]).ok();
+    let text = user(&world, &pc, &["postpone", "editor", "--until", &world.soon(14)]).ok();
     assert!(text.contains("not to be put off any more"), "{text}");
     user(&world, &pc, &["postpone", "editor"]).fails(4, &["it was put off 1 times"]);
     let held = world.line_until(&job, "pc1", 20, "delivered");
@@ -280,7 +280,7 @@ fn each_machine_starts_when_its_own_clock_shows_the_time() {
     world.add(&world.source("editor", "1.0").file("text", "text"));
     // Typed by somebody in Tokyo.
     let typed = Command::new(binary::path())
-        .args(["install", "editor", "--to", "tokyo", "utc", "--at", "+8s", "--host-time"])
+        .args(["install", "editor", "--to", "tokyo", "utc", "--at", &world.soon(8), "--host-time"])
         .env("TZ", "Asia/Tokyo")
         .env("PACKHORSE_CONTEXT", world.server.data.join("admin.toml"))
         .output()

@@ -291,3 +291,87 @@ fn a_revoked_relay_stops_and_a_later_grant_goes_on() {
     site.ended(&site.world.cli, "osaka/2", 2);
     assert!(is_installed(tool.path(), &site.pc3.at("/opt/tool")));
 }
+
+/// Waits until all lines of a job have ended as cancelled with this text, wherever it is asked.
+fn stopped(cli: &Cli, job: &str, says: &str) {
+    wait::until_ok(&format!("{job} has stopped: {says}"), 30, || {
+        let shown = cli.json(&["job", "show", job]);
+        let line = |line: &serde_json::Value| {
+            line["state"] == "cancelled" && line["result"]["text"].as_str() == Some(says)
+        };
+        let all = array(&shown["instructions"]).iter().all(line);
+        if all && shown["state"] == "ended" { Ok(()) } else { Err(shown.to_string()) }
+    });
+}
+
+#[test]
+fn what_a_narrower_grant_does_not_cover_stops_and_can_still_be_cancelled() {
+    let mut site = Site::new();
+    site.grant();
+    site.add_own("tool", 1);
+    for (name, seed) in [("editor", 2), ("viewer", 3)] {
+        site.world.add(&site.world.source(name, "1.0").noise("data", 300_000, seed));
+        site.world.done(&site.world.install(name, &["pc2"], &[]), 60);
+    }
+    wait::until_ok("the relay knows them", 20, || {
+        let known = names(&site.admin.json(&["package", "list"]));
+        let both = ["editor", "viewer"].iter().all(|name| known.iter().any(|other| other == name));
+        if both { Ok(()) } else { Err(format!("{known:?}")) }
+    });
+    let own = site.admin.ok(&["install", "own/tool", "--to", "pc1", "pc3", "--at", "+2h"]);
+    let offer = site.admin.ok(&["offer", "main/viewer", "--to", "all"]);
+    let servers = site.admin.ok(&["install", "main/editor", "--to", "pc1", "pc3", "--at", "+2h"]);
+    let above = |job: &str| format!("osaka/{job}");
+    wait::until_ok("everybody knows the jobs", 30, || {
+        let ran = site.world.cli.run(&["job", "show", &above(&servers), "--json"]);
+        let known = site.pc3.status().is_some_and(|status| array(&status["lines"]).len() >= 3);
+        if ran.code == 0 && known { Ok(()) } else { Err(ran.stderr) }
+    });
+    // A host that is off hears of it when it is back.
+    site.pc3.end();
+    site.world.cli.ok(&["relay", "grant", "osaka", "--install"]);
+    let no_cabinet = "cabinet own is not delegated to osaka any more";
+    let no_offers = "jobs of type offer are not delegated to osaka any more";
+    for (cli, name) in [(&site.world.cli, true), (&site.admin, false)] {
+        let id = |job: &str| if name { above(job) } else { job.to_owned() };
+        stopped(cli, &id(&own), no_cabinet);
+        // Where it was installed already nothing was offered.
+        let shown = cli.json(&["job", "show", &id(&offer)]);
+        let open = array(&shown["instructions"]).iter().filter(|line| line["state"] == "cancelled").count();
+        assert!(open >= 2 && shown["state"] == "ended", "{shown}");
+        assert!(shown.to_string().contains(no_offers), "{shown}");
+        let goes_on = cli.json(&["job", "show", &id(&servers)]);
+        assert_eq!(goes_on["counts"]["cancelled"], serde_json::Value::Null, "{goes_on}");
+    }
+    site.admin
+        .run(&["offer", "main/editor", "--to", "all"])
+        .fails(REFUSED, &["offer: this is not delegated"]);
+    site.admin.run(&["job", "retry", &own]).fails(REFUSED, &["cabinet own is not delegated to osaka"]);
+    // Who made it stops it for good, and the hosts take that in; the one that was off, too.
+    for job in [&own, &offer] {
+        site.admin.ok(&["job", "cancel", job]);
+    }
+    site.pc3.start();
+    wait::until_ok("pc3 has the one line left", 30, || {
+        let Some(status) = site.pc3.status() else { return Err("it does not answer".into()) };
+        if array(&status["lines"]).len() == 1 { Ok(()) } else { Err(status.to_string()) }
+    });
+    // A host that is moved away from the relay has nothing of it left to begin.
+    site.world.cli.ok(&["host", "move", "pc1", "--to", "server"]);
+    wait::until_ok("pc1's line has ended", 30, || {
+        let shown = site.world.cli.json(&["job", "show", &above(&servers)]);
+        let line = array(&shown["instructions"]).iter().find(|line| line["host"] == "pc1").cloned();
+        let text = line.map(|line| format!("{} {}", line["state"], line["result"]["text"]));
+        match text.as_deref() {
+            Some(text) if text.contains("cancelled") && text.contains("not below osaka any more") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    wait::until("and is no more at the host", 30, || {
+        site.pc1.status().filter(|status| array(&status["lines"]).is_empty()).map(drop)
+    });
+    for host in ["pc1", "pc3"] {
+        let alarms = site.world.access().alarms_of(host, "bad_job");
+        assert!(alarms.is_empty(), "{host}: {alarms:?}");
+    }
+}

@@ -67,9 +67,9 @@ fn staged_in_one_command() {
         "--to",
         "pc1",
         "--stage-at",
-        "+2s",
+        &world.soon(2),
         "--at",
-        "+14s",
+        &world.soon(14),
         "--keep",
         "30d",
     ]);

@@ -3,6 +3,7 @@
 mod demo;
 mod groups;
 mod jobs;
+mod make;
 mod offers;
 mod packages;
 mod systems;
@@ -13,8 +14,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub use demo::{DemoArgs, FleetArgs, ProcessPid};
 pub use groups::{GroupMembersArgs, GroupVerb};
-pub use jobs::{ExplainArgs, InstallArgs, JobAddressArgs, JobVerb, TransferArgs};
-pub use offers::{ChooseArgs, OfferArgs, PostponeArgs, SocketArgs, WhichArgs};
+pub use jobs::{ExplainArgs, JobAddressArgs, JobVerb};
+pub use make::{AskArgs, InstallArgs, OfferArgs, TransferArgs, WhatArgs};
+pub use offers::{ChooseArgs, PostponeArgs, SocketArgs, WhichArgs};
 pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
@@ -223,7 +225,6 @@ mod tests {
             "install office/editor --to all --at 02:00 --host-time --postpone 3",
             "offers --json",
             "choose editor --at 18:00 --socket x",
-            "choose editor --withdraw",
             "withdraw editor --job 3",
             "reject office/editor@2.1 --data pc17",
             "postpone editor --until +2h",
@@ -292,7 +293,7 @@ mod tests {
             "offer office/editor",
             "offers editor",
             "choose",
-            "choose editor --at +1h --withdraw",
+            "choose editor --withdraw",
             "install a --to b --postpone x",
             "install a --to b --host-time",
         ] {

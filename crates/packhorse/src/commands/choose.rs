@@ -50,9 +50,6 @@ pub fn offers(args: &SocketArgs) -> Outcome {
 /// # Errors
 /// It is not there, or may not be chosen.
 pub fn choose(args: &ChooseArgs) -> Outcome {
-    if args.withdraw {
-        return decide(&args.which, Decision::Withdraw);
-    }
     let at = time("--at", args.at.as_ref())?;
     decide(&args.which, Decision::Choose { at })
 }
@@ -173,20 +170,7 @@ mod tests {
             job: job.into(),
             kind: kind.into(),
             package: package.into(),
-            name: String::new(),
-            version: String::new(),
-            summary: String::new(),
-            size_bytes: 1,
-            missing_bytes: None,
-            from: "osaka".into(),
-            takes_secs: None,
-            state: "offered".into(),
-            chosen_for: None,
-            until: "2026-12-01T00:00:00Z".into(),
-            required_from: None,
-            postpones_left: 0,
-            reason: None,
-            may_choose: true,
+            ..LocalOffer::default()
         }
     }
 

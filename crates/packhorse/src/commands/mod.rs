@@ -11,6 +11,7 @@ mod host;
 mod install;
 mod job;
 mod key;
+mod make;
 mod offer;
 mod package;
 mod page;

@@ -81,7 +81,7 @@ pub async fn again(
     let system = &admin.system;
     known::refresh(system).await?;
     let command = Again {
-        signer: may::signer(system, "job again")?,
+        signer: may::signer(system, "job again", false)?,
         capabilities: system.capabilities.clone(),
         epoch: system.epoch,
         address: shown_jobs::address(&job)?,

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use packhorse_domain::ids::{JobKey, PackageId};
+use packhorse_domain::ids::{JobKey, PackageId, SERVER};
+use packhorse_domain::ingest::Position;
 use packhorse_domain::instruction::Line;
 use packhorse_domain::job::{HostRole, Intent};
 use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
@@ -34,6 +35,8 @@ pub struct JobFacts {
     pub suspended: Option<Time>,
     /// Why it was stopped from above, if it was.
     pub stopped: Option<String>,
+    /// Its issuer cancelled it.
+    pub cancelled: bool,
 }
 
 impl From<&JobRecord> for JobFacts {
@@ -44,6 +47,7 @@ impl From<&JobRecord> for JobFacts {
             created: job.created,
             until: job.until,
             stopped: job.stopped.clone(),
+            cancelled: job.intent == Intent::Cancelled.as_str(),
             suspended: Some(job.changed).filter(|_| job.intent == Intent::Suspended.as_str()),
         }
     }
@@ -139,6 +143,18 @@ impl<'a> Around<'a> {
     /// The relays on the way down to a host; a relay ends its own way.
     pub fn relays(&self, host: &'a HostRecord) -> Vec<&'a HostRecord> {
         self.scene.fleet.route(host)
+    }
+
+    /// Why a line of a relay's job is nothing for a host that stands elsewhere by now; said by who knows all the ways.
+    pub fn left(&self, job: &JobFacts, host: &HostRecord) -> Option<String> {
+        let issuer = &job.key.issuer;
+        let made_here = *issuer == self.system.issuer();
+        let knows = made_here || self.system.position == Position::Top;
+        if !knows || job.cancelled || *issuer == SERVER {
+            return None;
+        }
+        let is_below = self.scene.fleet.route(host).iter().any(|relay| relay.name == *issuer);
+        (!is_below).then(|| format!("{} is not below {issuer} any more", host.name))
     }
 
     /// How much of a package a host has, 0 to 100, while it is taking it in.

@@ -42,6 +42,11 @@ impl Change {
             Change::Close => "job close",
         }
     }
+
+    /// Whether it only stops: who made a job may always do that.
+    fn only_stops(&self) -> bool {
+        matches!(self, Change::Cancel | Change::Close)
+    }
 }
 
 struct ChangeJob {
@@ -83,7 +88,11 @@ impl ChangeJob {
         if job.intent == Intent::Cancelled {
             return Ok(nothing(record));
         }
-        let stopped = self.unbegun(record, &job, lines)?;
+        // What was stopped from above is cancelled all the same, for good.
+        let stopped = match record.stopped {
+            Some(_) => 0,
+            None => self.unbegun(record, &job, lines)?,
+        };
         job.intent = Intent::Cancelled;
         let made = self.take(tx, record, job, Vec::new())?;
         Ok(Made { lines: stopped, ..made })
@@ -234,7 +243,7 @@ impl ChangeJob {
     ) -> Result<Made, DbError> {
         job.revision = record.revision + 1;
         let incoming = Incoming {
-            envelope: self.signer.sign(&job)?,
+            envelope: self.signer.sign(&job, self.now)?,
             job,
             proofs,
             ended: Vec::new(),
@@ -274,7 +283,7 @@ async fn execute(admin: &Admin, job: &str, change: Change) -> Result<Json<JobMad
     let system = &admin.system;
     known::refresh(system).await?;
     let command = ChangeJob {
-        signer: may::signer(system, change.command())?,
+        signer: may::signer(system, change.command(), change.only_stops())?,
         capabilities: system.capabilities.clone(),
         address: shown_jobs::address(job)?,
         change,

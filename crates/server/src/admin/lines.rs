@@ -8,7 +8,7 @@ use packhorse_wire::admin::{InstructionView, ReasonView, ResultView};
 use super::around::{Around, JobFacts};
 use super::format::rfc3339;
 use super::sentence;
-use crate::db::hosts::HostRow;
+use crate::db::hosts::{HostRecord, HostRow};
 use crate::db::views::JobPackageRecord;
 
 /// A line with what stands around it.
@@ -34,7 +34,7 @@ pub fn view(
         state: state.as_str().to_owned(),
         reason: reason.map(|reason| reason_view(&name, state, &reason, around.now)),
         progress_percent: percent,
-        result: result(job, line, around.now),
+        result: result(around, job, record, line),
         host: name,
     }
 }
@@ -55,10 +55,13 @@ pub fn reason_view(host: &str, state: State, reason: &Reason, now: Time) -> Reas
 }
 
 /// How a line ended; `None` if it has not.
-fn result(job: &JobFacts, line: &Line, now: Time) -> Option<ResultView> {
+fn result(around: &Around<'_>, job: &JobFacts, host: Option<&HostRecord>, line: &Line) -> Option<ResultView> {
     if !line.shown().is_end() {
         return None;
     }
+    // A verdict over a line that has not ended at its host: why it was made.
+    let cancelled = matches!(line.verdict, Some((Verdict::Cancelled, _))) && !line.state.is_end();
+    let stopped = job.stopped.clone().or_else(|| around.left(job, host?)).filter(|_| cancelled);
     let verdict = line.verdict.map(|(verdict, _)| verdict.end().as_str().to_owned());
     let at = match line.verdict {
         Some((_, at)) if !line.state.is_end() => at,
@@ -71,10 +74,7 @@ fn result(job: &JobFacts, line: &Line, now: Time) -> Option<ResultView> {
         class: outcome.and_then(|outcome| outcome.class).map(|class| class.as_str().to_owned()),
         step: outcome.map_or_else(String::new, |outcome| outcome.step.clone()),
         exit_code: outcome.and_then(|outcome| outcome.exit_code),
-        text: match (&job.stopped, line.verdict) {
-            (Some(why), Some((Verdict::Cancelled, _))) if !line.state.is_end() => why.clone(),
-            _ => sentence::ended(line, job.until, now),
-        },
+        text: stopped.unwrap_or_else(|| sentence::ended(line, job.until, around.now)),
         tail: outcome.map_or_else(String::new, |outcome| outcome.tail.clone()),
         verdict,
         by: outcome.and_then(|outcome| outcome.by.clone()),

@@ -68,7 +68,7 @@ impl Command for MakeJob {
         let proofs =
             prover.iter().map(|prover| Proof { attempt: 1, slice: prover.slice().clone() }).collect();
         let incoming = Incoming {
-            envelope: self.signer.sign(&job)?,
+            envelope: self.signer.sign(&job, self.wish.now)?,
             job,
             proofs,
             ended: Vec::new(),
@@ -142,7 +142,7 @@ pub async fn make(
     let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
         let wish = Wish::read(new, at)?;
         Ok(MakeJob {
-            signer: may::signer(system, &new.job_type)?,
+            signer: may::signer(system, &new.job_type, false)?,
             capabilities: system.capabilities.clone(),
             epoch: system.epoch,
             plan: Some(plan_kept::of(system, wish.clone()).await?),

@@ -28,6 +28,8 @@ enum Right {
     Look,
     /// With a delegation.
     Delegated,
+    /// With a delegation, whatever has become of it: who made a job may always stop it.
+    Stopping,
     /// The same; what it is called and whether it is delegated stands in the request.
     ByRequest,
     /// At the managing server only.
@@ -44,6 +46,7 @@ impl Asks {
             "tokens" => Right::ServerOnly,
             _ if looks => Right::Look,
             "jobs" if path == "jobs" => Right::ByRequest,
+            "jobs" if path.ends_with("/cancel") || path.ends_with("/close") => Right::Stopping,
             "jobs" | "uploads" | "packages" => Right::Delegated,
             "relays" if path.ends_with("/keep") || path.ends_with("/drop") => Right::Delegated,
             _ => Right::ServerOnly,
@@ -94,7 +97,7 @@ pub fn check(system: &System, asker: Asker, asks: &Asks) -> Result<(), AdminErro
     if asks.right == Right::ByRequest {
         return Ok(());
     }
-    delegation(system, &asks.command).map(|_| ())
+    granted(system, &asks.command, asks.right == Right::Stopping).map(|_| ())
 }
 
 /// The delegation in force at this relay.
@@ -102,10 +105,16 @@ pub fn check(system: &System, asker: Asker, asks: &Asks) -> Result<(), AdminErro
 /// # Errors
 /// A refusal of `command`: there is none, or it counts no more.
 pub fn delegation(system: &System, command: &str) -> Result<DelegationDoc, AdminError> {
+    granted(system, command, false)
+}
+
+/// The delegation at this relay; in force, unless it is only asked for to stop what was made under it.
+fn granted(system: &System, command: &str, only_stops: bool) -> Result<DelegationDoc, AdminError> {
     let relay = &system.config.name;
     let delegations = system.delegations();
     let why = match delegations.of(relay) {
         None => "nothing was delegated to it",
+        Some(doc) if only_stops => return Ok(doc.clone()),
         Some(doc) if doc.revoked => "its delegation was revoked",
         Some(doc) if doc.expires <= now().0 => "its delegation has ended",
         Some(doc) => return Ok(doc.clone()),
@@ -136,13 +145,20 @@ pub fn not_own_cabinet(relay: &str, command: &str, cabinet: &str) -> AdminError 
 /// Who signs jobs here, for a command that needs it.
 ///
 /// # Errors
-/// At a relay: nothing is delegated to it.
-pub fn signer(system: &System, command: &str) -> Result<Signer, AdminError> {
+/// At a relay: nothing is delegated to it, or, unless the command only stops, not any more.
+pub fn signer(system: &System, command: &str, only_stops: bool) -> Result<Signer, AdminError> {
     match (&system.authority, &system.job_key) {
         (Some(authority), _) => Ok(Signer::Server(authority.clone())),
         (None, Some(key)) => {
-            let delegation = delegation(system, command)?;
-            Ok(Signer::Relay(RelaySigner { relay: system.id, key: key.clone(), delegation }))
+            let delegation = granted(system, command, only_stops)?;
+            let cabinets = system.trust().doc().cabinets.keys().cloned().collect();
+            Ok(Signer::Relay(RelaySigner {
+                relay: system.id,
+                key: key.clone(),
+                delegation,
+                cabinets,
+                only_stops,
+            }))
         }
         (None, None) => Err(AdminError::internal("its keys", &"there is no job key")),
     }
@@ -179,7 +195,9 @@ mod tests {
             (Method::GET, "jobs/{job}", "job show", Right::Look),
             (Method::POST, "plan", "plan new", Right::Look),
             (Method::POST, "jobs", "job new", Right::ByRequest),
-            (Method::POST, "jobs/{job}/cancel", "job cancel", Right::Delegated),
+            (Method::POST, "jobs/{job}/cancel", "job cancel", Right::Stopping),
+            (Method::POST, "jobs/{job}/close", "job close", Right::Stopping),
+            (Method::POST, "jobs/{job}/retry", "job retry", Right::Delegated),
             (Method::POST, "uploads/{package}/frames", "package add", Right::Delegated),
             (Method::DELETE, "packages", "package remove", Right::Delegated),
             (Method::GET, "tokens", "token list", Right::ServerOnly),

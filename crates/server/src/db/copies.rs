@@ -171,10 +171,22 @@ impl Command for Moved {
             tx.prepare_cached("UPDATE copies SET last_used = MAX(last_used, ?2) WHERE id = ?1")?
                 .execute(params![package.0, at.0])?;
         }
-        write_traffic(tx, 0, &self.traffic)?;
-        rates::measure(tx, 0, &self.traffic, self.now)?;
-        outbox::say(tx, &self.own, Body::Traffic(self.traffic), self.now)
+        moved(tx, &self.own, self.traffic, self.now)
     }
+}
+
+/// This relay's counters are written down and told above. Two may be on their way to the writer: they never go back.
+///
+/// # Errors
+/// The database's.
+pub fn moved(tx: &Connection, own: &HostId, traffic: Traffic, now: Time) -> Result<(), DbError> {
+    let before = own_traffic(tx)?;
+    if traffic.received_bytes < before.received_bytes || traffic.sent_bytes < before.sent_bytes {
+        return Ok(());
+    }
+    write_traffic(tx, 0, &traffic)?;
+    rates::measure(tx, 0, &traffic, now)?;
+    outbox::say(tx, own, Body::Traffic(traffic), now)
 }
 
 /// A package some open line at or below this relay waits for, and what the relay needs to take it in.

@@ -1,6 +1,7 @@
 //! What is delegated to relays: one signed document each, in revisions. The managing server makes them; they go to the relay,
 //! to everybody below it, who judge its jobs by them, and to the relays on the way, who pass such jobs' reports on.
 
+use packhorse_domain::delegated::Delegation;
 use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::Verdict;
 use packhorse_domain::report::Body;
@@ -8,13 +9,14 @@ use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, from_cbor_limited};
 use packhorse_wire::messages::Order;
 use packhorse_wire::signed::DelegationDoc;
-use packhorse_wire::trust::Limits;
+use packhorse_wire::trust::{Limits, Trust};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_bytes::ByteBuf;
 
-use super::hosts::{self, HostRow};
+use super::hosts::{self, Fleet, HostRow};
 use super::jobs::JobRow;
-use super::{DbError, feeds, lines, orders, outbox};
+use super::join::read_own_job;
+use super::{Command, DbError, feeds, lines, meta, orders, outbox};
 use crate::authority::Authority;
 
 /// What a relay says it has taken in.
@@ -86,7 +88,7 @@ pub fn set(
     }
 }
 
-/// Takes in a verified delegation, and passes it on; one that is withdrawn stops the relay's jobs.
+/// Takes in a verified delegation, and passes it on; the relay's jobs that it does not cover (any more) are stopped.
 ///
 /// # Errors
 /// The database's.
@@ -107,9 +109,7 @@ pub fn take(tx: &Connection, doc: &DelegationDoc, envelope: &[u8], now: Time) ->
                ON CONFLICT (relay) DO UPDATE SET name = excluded.name, revision = excluded.revision,
                  envelope = excluded.envelope";
     tx.prepare_cached(sql)?.execute(params![relay.0, doc.name, doc.revision as i64, envelope])?;
-    if doc.revoked {
-        stop(tx, &doc.name, now)?;
-    }
+    stop_lapsed(tx, &doc.name, &doc.delegation(), now)?;
     let order = Order::Delegation(ByteBuf::from(envelope.to_vec()));
     if hosts::own_route(tx)?.contains(&relay) {
         return Ok(Came::Taken(orders::for_everybody(tx, &order)?));
@@ -128,20 +128,103 @@ pub fn acknowledge(tx: &Connection, own: &HostId, doc: &DelegationDoc, now: Time
     outbox::say(tx, own, Body::Applied { what: WHAT.to_owned(), revision: doc.revision }, now)
 }
 
-/// What is said of lines that a withdrawn delegation stopped.
-pub fn revoked_text(relay: &str) -> String {
-    format!("the delegation of {relay} was revoked")
+/// Jobs of an issuer that are not what is delegated to it (any more) are stopped: what they have not begun does not begin;
+/// what has begun goes on. Answers whether there are any.
+///
+/// # Errors
+/// The database's.
+pub fn stop_lapsed(
+    tx: &Connection,
+    issuer: &str,
+    delegation: &Delegation,
+    now: Time,
+) -> Result<bool, DbError> {
+    let open = open_jobs(tx, issuer, now)?;
+    if open.is_empty() {
+        return Ok(false);
+    }
+    let cabinets = own_trust(tx)?;
+    let is_servers = |cabinet: &str| cabinets.doc().cabinets.contains_key(cabinet);
+    let mut any = false;
+    for (row, envelope) in open {
+        let Some(job) = read_own_job(&envelope) else { continue };
+        if let Err(lapsed) = delegation.covers(&job, is_servers, now) {
+            any = true;
+            let sql = "UPDATE jobs SET intent = 'cancelled', stopped = ?2 WHERE row = ?1";
+            tx.prepare_cached(sql)?.execute(params![row, lapsed.told(issuer)])?;
+            lines::judge_job(tx, row, Verdict::Cancelled, now)?;
+        }
+    }
+    Ok(any)
 }
 
-/// What a relay's jobs have not begun does not begin; what has begun goes on.
-fn stop(tx: &Connection, issuer: &str, now: Time) -> Result<(), DbError> {
-    let sql = "UPDATE jobs SET intent = 'cancelled', stopped = ?2
-               WHERE issuer = ?1 AND intent <> 'cancelled' AND until > ?3 RETURNING row";
+/// The trust document of this system: verified when it was stored.
+fn own_trust(tx: &Connection) -> Result<Trust, DbError> {
+    let trust = meta::bytes(tx, "trust")?.ok_or_else(|| DbError::damaged("no trust document"))?;
+    Trust::own(&trust).map_err(DbError::damaged)
+}
+
+fn open_jobs(tx: &Connection, issuer: &str, now: Time) -> Result<Vec<(JobRow, Vec<u8>)>, DbError> {
+    let sql = "SELECT row, envelope FROM jobs WHERE issuer = ?1 AND intent <> 'cancelled' AND until > ?2";
     let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map(params![issuer, revoked_text(issuer), now.0], |row| row.get(0))?;
-    for job in rows.collect::<Result<Vec<JobRow>, _>>()? {
-        lines::judge_job(tx, job, Verdict::Cancelled, now)?;
+    let rows = statement.query_map(params![issuer, now.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The issuers that have open jobs, and whose delegation's end has come.
+fn ended(connection: &Connection, now: Time) -> Result<Vec<DelegationDoc>, DbError> {
+    let sql = "SELECT envelope FROM delegations d WHERE EXISTS (
+                 SELECT 1 FROM jobs j WHERE j.issuer = d.name AND j.intent <> 'cancelled' AND j.until > ?1)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let envelopes = statement.query_map([now.0], |row| row.get(0))?.collect::<Result<Vec<Vec<u8>>, _>>()?;
+    let docs = envelopes.iter().map(|envelope| read(envelope)).collect::<Result<Vec<_>, _>>()?;
+    Ok(docs.into_iter().filter(|doc| doc.expires <= now.0).collect())
+}
+
+/// Whether a delegation's end has come that has open jobs.
+///
+/// # Errors
+/// The database's.
+pub fn any_ended(connection: &Connection, now: Time) -> Result<bool, DbError> {
+    Ok(!ended(connection, now)?.is_empty())
+}
+
+/// Delegations whose end has come stop their relays' jobs.
+pub struct StopEnded(pub Time);
+
+impl Command for StopEnded {
+    type Answer = ();
+
+    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+        for doc in ended(tx, self.0)? {
+            stop_lapsed(tx, &doc.name, &doc.delegation(), self.0)?;
+        }
+        Ok(())
     }
+}
+
+/// A host that stands elsewhere than before: jobs of relays that it is not below (any more) are nothing for it that they have
+/// not begun to be. The host says the same of itself.
+///
+/// # Errors
+/// The database's.
+pub fn left(tx: &Connection, host: HostRow, now: Time) -> Result<(), DbError> {
+    let fleet = Fleet::load(tx)?;
+    let Some(place) = fleet.get(host).map(|record| fleet.place(record)) else { return Ok(()) };
+    let above = hosts::own_route(tx)?;
+    let mut statement = tx.prepare_cached("SELECT name, relay FROM delegations")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, HostId(row.get(1)?))))?;
+    let relays = rows.collect::<Result<Vec<(String, HostId)>, _>>()?;
+    let left = relays.iter().filter(|(_, relay)| !place.is_below(relay) && !above.contains(relay));
+    let left = serde_json::to_string(&left.map(|(name, _)| name).collect::<Vec<_>>());
+    let change = meta::next(tx, "change")?;
+    let sql = format!(
+        "UPDATE lines SET verdict = 'cancelled', verdict_at = ?2, change = ?3
+         WHERE host = ?1 AND verdict IS NULL AND NOT begun AND state IN ({})
+           AND job IN (SELECT row FROM jobs WHERE issuer IN (SELECT value FROM json_each(?4)))",
+        lines::unbegun_words()
+    );
+    tx.prepare_cached(&sql)?.execute(params![host, now.0, change, left.map_err(DbError::internal)?])?;
     Ok(())
 }
 

@@ -30,12 +30,7 @@ pub fn changed(connection: &Connection) -> Result<(Vec<Kept>, bool), DbError> {
                WHERE NOT c.dropping AND NOT EXISTS (SELECT 1 FROM packages k WHERE k.cabinet = p.cabinet AND k.id = p.id)";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
-        let label = PackageLabel {
-            cabinet: row.get(1)?,
-            name: row.get(2)?,
-            version: row.get(3)?,
-            generation: row.get(4)?,
-        };
+        let label = packages::label(row, 1)?;
         Ok(Kept { id: PackageId(row.get(0)?), label, keep_until: Time(row.get(5)?) })
     })?;
     let kept = rows.collect::<Result<Vec<_>, _>>()?;

@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
 use super::jobs::{self, JobRow};
-use super::{Command, DbError, feeds, lines, meta, outbox, places};
+use super::{Command, DbError, delegations, feeds, lines, meta, outbox, places};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -244,6 +244,7 @@ pub fn hand_over(
         lines::at_relay(tx, job, now)?;
         lowers.extend(jobs::dispatch(tx, job, Some(&[via]), capabilities)?);
     }
+    delegations::left(tx, host, now)?;
     Ok(lowers)
 }
 

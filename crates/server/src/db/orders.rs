@@ -134,6 +134,11 @@ impl TakeOrders {
                     // Dates may have moved, and transfers ended.
                     (taken.jobs, taken.reports) = (true, true);
                     taken.lowers.extend(lowers);
+                    // A revision of a relay's job that only stops is taken whatever is delegated; nothing else comes of it.
+                    let issuer = &incoming.job.key.issuer;
+                    if let Some(doc) = self.delegations.of(issuer) {
+                        delegations::stop_lapsed(tx, issuer, &doc.delegation(), self.now)?;
+                    }
                 }
                 Taken::Known => {}
                 Taken::Older => {
@@ -166,7 +171,7 @@ impl TakeOrders {
         match delegations::take(tx, doc, envelope, self.now)? {
             delegations::Came::Taken(lowers) => {
                 // Jobs may have been stopped.
-                taken.jobs |= doc.revoked;
+                taken.jobs = true;
                 taken.lowers.extend(lowers);
             }
             delegations::Came::Known => {}

@@ -44,15 +44,23 @@ const COLUMNS: &str =
     "id, cabinet, name, version, generation, version_order, kind, summary, depends, keep, keep_until,
                        size_bytes, chunks, entries, signed_by, registered";
 
+/// A package's label, of four columns from `first` on: cabinet, name, version, generation.
+///
+/// # Errors
+/// They are no label.
+pub fn label(row: &Row<'_>, first: usize) -> rusqlite::Result<PackageLabel> {
+    Ok(PackageLabel {
+        cabinet: row.get(first)?,
+        name: row.get(first + 1)?,
+        version: row.get(first + 2)?,
+        generation: row.get(first + 3)?,
+    })
+}
+
 fn record(row: &Row<'_>) -> rusqlite::Result<PackageRecord> {
     Ok(PackageRecord {
         id: PackageId(row.get(0)?),
-        label: PackageLabel {
-            cabinet: row.get(1)?,
-            name: row.get(2)?,
-            version: row.get(3)?,
-            generation: row.get(4)?,
-        },
+        label: label(row, 1)?,
         version_order: row.get(5)?,
         kind: row.get(6)?,
         summary: row.get(7)?,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use packhorse_domain::ids::{PackageId, PackageLabel};
+use packhorse_domain::ids::PackageId;
 use packhorse_domain::instruction::Line;
 use packhorse_domain::time::Time;
 use rusqlite::{Connection, params};
@@ -12,7 +12,7 @@ use super::hosts::HostRow;
 use super::jobs::{self, JobRecord, JobRow};
 use super::lines::{self, LineRow};
 use super::views::{self, JobPackageRecord};
-use super::{Command, DbError, meta};
+use super::{Command, DbError, meta, packages};
 
 /// A job's newest change, for knowing which jobs have to be counted anew.
 #[derive(Debug, Clone, Copy)]
@@ -110,12 +110,7 @@ pub fn packages(
     let mut rows = statement.query([list(jobs)?])?;
     let mut packages: HashMap<JobRow, Vec<(JobPackageRecord, u64)>> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let label = PackageLabel {
-            cabinet: row.get(2)?,
-            name: row.get(3)?,
-            version: row.get(4)?,
-            generation: row.get(5)?,
-        };
+        let label = packages::label(row, 2)?;
         let record = JobPackageRecord { id: PackageId(row.get(1)?), label };
         packages.entry(row.get(0)?).or_default().push((record, row.get::<_, i64>(6)? as u64));
     }

@@ -2,9 +2,9 @@
 //! hosts say; they are handed to nobody, for the relay has done that.
 
 use packhorse_domain::ids::HostId;
-use packhorse_domain::job::Intent;
 use packhorse_domain::report::{Body, JobReport, Report};
 use packhorse_domain::time::Time;
+use packhorse_wire::signed::DelegationDoc;
 use packhorse_wire::trust::Trust;
 use rusqlite::{Connection, params};
 
@@ -31,10 +31,12 @@ pub fn reported(
         let below = hosts::by_id(tx, relay)?.filter(|host| host.row == lower || host.via == lower);
         // One that is not below the sender is refused like any report of it.
         let Some(host) = below else { continue };
-        match verified(tx, relay, said, now)? {
-            Ok(incoming) => {
+        match verified(tx, relay, said)? {
+            Ok((incoming, doc)) => {
                 if let Taken::Stored { job, .. } = jobs::learn(tx, &incoming, now)? {
                     learned.push(job);
+                    // What is not delegated (any more) is not begun again by a report that was on its way.
+                    delegations::stop_lapsed(tx, &doc.name, &doc.delegation(), now)?;
                 }
             }
             Err(why) => {
@@ -57,15 +59,14 @@ fn verified(
     tx: &Connection,
     relay: &HostId,
     said: &JobReport,
-    now: Time,
-) -> Result<Result<Incoming, String>, DbError> {
+) -> Result<Result<(Incoming, DelegationDoc), String>, DbError> {
     let Some(envelope) = delegations::of(tx, relay)? else {
         return Ok(Err("a relay tells of a job, and nothing was delegated to it".to_owned()));
     };
     let doc = delegations::read(&envelope)?;
     let trust = meta::bytes(tx, "trust")?.ok_or_else(|| DbError::damaged("no trust document"))?;
     let trust = Trust::own(&trust).map_err(DbError::damaged)?;
-    let mut job = match trust.relay_job(&said.envelope, &doc) {
+    let job = match trust.relay_job(&said.envelope, &doc) {
         Ok(job) => job,
         Err(error) => return Ok(Err(error.to_string())),
     };
@@ -73,12 +74,8 @@ fn verified(
     if serde_json::from_str::<Vec<String>>(&said.asked).is_err() {
         return Ok(Err("a relay tells of a job whose destinations are no list".to_owned()));
     }
-    // What a withdrawn delegation stopped is not begun again by a report that was on its way.
-    if doc.revoked && job.until > now {
-        job.intent = Intent::Cancelled;
-    }
     let copies = job.packages.iter().zip(said.sizes.iter().copied().chain(std::iter::repeat(0)));
-    Ok(Ok(Incoming {
+    let incoming = Incoming {
         envelope: said.envelope.clone(),
         proofs: said.proofs.clone(),
         ended: Vec::new(),
@@ -86,7 +83,8 @@ fn verified(
         copies: copies.map(|(package, size)| (package.id, size, Vec::new())).collect(),
         asked: said.asked.clone(),
         job,
-    }))
+    };
+    Ok(Ok((incoming, doc)))
 }
 
 /// A relay tells of its open jobs again: the managing server may have been restored from before it heard of them.

@@ -6,7 +6,7 @@ use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::ingest::{Ingested, Known, Position, ingest};
 use packhorse_domain::instruction::LineKey;
 use packhorse_domain::outbox::{Accept, accept};
-use packhorse_domain::report::{Body, Receipt, Report};
+use packhorse_domain::report::{Body, Receipt, Report, Traffic};
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::to_cbor;
 use packhorse_wire::messages::{Order, ReceiptMsg, ReportMsg};
@@ -28,6 +28,8 @@ const ROWS_MAX: usize = 150;
 pub struct StoreReports {
     /// Where this system stands.
     pub position: Position,
+    /// This relay's counters, if bytes were counted since they were last told: they travel with the states they led to.
+    pub traffic: Option<Traffic>,
     /// Who sends.
     pub lower: HostRow,
     /// The sender's name, for the log.
@@ -59,6 +61,8 @@ pub struct Stored {
     pub moved: bool,
     /// Whether there is something new in the own outbox.
     pub forward: bool,
+    /// The counters that were told along with them.
+    pub counted: Option<Traffic>,
     /// Whether hosts were taken into jobs by what they said of themselves.
     pub taken_in: bool,
     /// Jobs whose lines changed.
@@ -98,6 +102,11 @@ impl Command for StoreReports {
         moving::called(tx, &ingested.called)?;
         match self.position {
             Position::Relay => {
+                let of_lines = ingested.fresh.iter().any(|report| matches!(report.body, Body::Line(_)));
+                if let Some(traffic) = self.traffic.filter(|_| of_lines) {
+                    copies::moved(tx, &self.here.own, traffic, self.now)?;
+                    answer.counted = Some(traffic);
+                }
                 outbox::append(tx, &ingested.fresh)?;
                 answer.forward = !ingested.fresh.is_empty();
             }

@@ -8,11 +8,11 @@ use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::DbError;
 use super::control::{self, SetAt};
 use super::hosts::{Fleet, HostRow};
 use super::jobs::JobRow;
 use super::lines::{self, LineRow};
+use super::{DbError, packages};
 
 /// State → number of lines.
 pub type Counts = BTreeMap<String, u64>;
@@ -84,12 +84,7 @@ pub fn job_packages(
     let mut rows = statement.query([only])?;
     let mut packages: HashMap<JobRow, Vec<JobPackageRecord>> = HashMap::new();
     while let Some(row) = rows.next()? {
-        let label = PackageLabel {
-            cabinet: row.get(2)?,
-            name: row.get(3)?,
-            version: row.get(4)?,
-            generation: row.get(5)?,
-        };
+        let label = packages::label(row, 2)?;
         let record = JobPackageRecord { id: PackageId(row.get(1)?), label };
         packages.entry(row.get(0)?).or_default().push(record);
     }
@@ -284,12 +279,7 @@ pub fn labels(connection: &Connection) -> Result<HashMap<PackageId, PackageLabel
                ORDER BY asked, cabinet = 'main', cabinet DESC";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
-        let label = PackageLabel {
-            cabinet: row.get(1)?,
-            name: row.get(2)?,
-            version: row.get(3)?,
-            generation: row.get(4)?,
-        };
+        let label = packages::label(row, 1)?;
         Ok((PackageId(row.get(0)?), label))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -32,6 +32,7 @@ pub async fn reports(
     let reports = parse(&request.reports)?;
     let command = StoreReports {
         position: system.position,
+        traffic: system.relay_id().and_then(|_| system.counted_anew()),
         lower: caller.0.row,
         lower_name: caller.0.name.clone(),
         incarnation: Incarnation(request.incarnation),
@@ -50,6 +51,9 @@ pub async fn reports(
     // Of those too that came to the sender just now.
     soft(&system, &caller, &request);
     system.wake(&stored.lowers);
+    if let Some(traffic) = &stored.counted {
+        system.counted(traffic);
+    }
     if stored.forward {
         system.outbox_news.notify_one();
     }

@@ -5,6 +5,7 @@ use packhorse_domain::ids::{HostId, JobKey, PackageId, PackageLabel};
 use packhorse_domain::job::{Clause, HostRole, Intent, Job, JobPackage, JobType, Proof, Round};
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::report::{Body, JobReport};
+use packhorse_server::db::delegations::{self, StopEnded};
 use packhorse_server::db::endings::WarnOfEndings;
 use packhorse_server::db::feeds::{self, FeedAnswer};
 use packhorse_server::db::hosts::HostRecord;
@@ -60,7 +61,9 @@ impl Scene {
     }
 
     async fn grant(&self, days: u32) -> Value {
-        self.top.done(GRANT, &json!({"install": true, "offer": true, "days": days})).await
+        let key = self.key.public().to_string();
+        let own = json!([{"name": "own", "keys": [key]}]);
+        self.top.done(GRANT, &json!({"install": true, "offer": true, "cabinets": own, "days": days})).await
     }
 
     fn job(&self, to: Clause, number: u64) -> Job {
@@ -220,4 +223,79 @@ async fn what_ends_is_told_of_in_time_and_once() {
     assert_eq!(codes, ["trust_ends", "delegation_ends", "delegation_ends"]);
     let (status, _) = scene.top.send(Some(Role::RelayAdmin), Method::GET, "/admin/v1/hosts", "").await;
     assert_eq!(status, StatusCode::FORBIDDEN, "a relay's access is none here");
+}
+
+#[tokio::test]
+async fn what_is_granted_anew_with_less_stops_what_it_does_not_cover() {
+    let scene = Scene::new().await;
+    scene.told().await;
+    scene.grant(365).await;
+    let all = Clause::All { relays: false };
+    let offer = Job { job_type: JobType::Offer, ..scene.job(all.clone(), 2) };
+    let mut servers = scene.job(all.clone(), 3);
+    servers.packages[0].label.cabinet = "main".into();
+    for (no, job) in [(1, &scene.job(all.clone(), 1)), (2, &offer), (3, &servers)] {
+        scene.says(no, job, vec![], &scene.key).await;
+    }
+    let stands = async |job: u64| {
+        let view = scene.top.get(&format!("/admin/v1/jobs/osaka:{job}")).await;
+        let line = &view["instructions"][0];
+        let text = line["result"]["text"].as_str().unwrap_or_default().to_owned();
+        (line["state"].as_str().unwrap().to_owned(), text)
+    };
+    let cancelled = |text: &str| ("cancelled".to_owned(), text.to_owned());
+    let key = scene.key.public().to_string();
+    let own = json!([{"name": "own", "keys": [key]}]);
+    scene.top.done(GRANT, &json!({"install": true, "cabinets": own})).await;
+    assert_eq!(stands(2).await, cancelled("jobs of type offer are not delegated to osaka any more"));
+    assert_eq!((stands(1).await.0, stands(3).await.0), ("waiting".to_owned(), "waiting".to_owned()));
+    scene.top.done(GRANT, &json!({"install": true})).await;
+    assert_eq!(stands(1).await, cancelled("cabinet own is not delegated to osaka any more"));
+    assert_eq!(stands(3).await.0, "waiting", "the managing server's packages it may still install");
+    // A revision that was on its way does not begin it again, and one that stops is what its maker says.
+    let again = Job { revision: 2, ..scene.job(all.clone(), 1) };
+    scene.says(4, &again, vec![], &scene.key).await;
+    assert_eq!(stands(1).await, cancelled("cabinet own is not delegated to osaka any more"));
+    let stopped = Job { revision: 2, intent: Intent::Cancelled, ..offer };
+    scene.says(5, &stopped, vec![], &scene.key).await;
+    assert_eq!(stands(2).await.0, "cancelled");
+    let alarms = scene.top.get("/admin/v1/alarms").await;
+    assert!(alarms.as_array().unwrap().is_empty(), "{alarms}");
+}
+
+#[tokio::test]
+async fn at_its_end_a_delegation_stops_what_has_not_begun() {
+    let scene = Scene::new().await;
+    scene.told().await;
+    scene.grant(1).await;
+    let job = Job { until: now().plus_days(30), ..scene.job(Clause::All { relays: false }, 1) };
+    scene.says(1, &job, vec![], &scene.key).await;
+    let db = &scene.top.system.db;
+    let ended = |days: i64| move |c: &rusqlite::Connection| delegations::any_ended(c, now().plus_days(days));
+    assert!(!db.read(ended(0)).await.unwrap() && db.read(ended(1)).await.unwrap());
+    db.write(StopEnded(now().plus_days(1))).await.unwrap();
+    assert!(!db.read(ended(1)).await.unwrap(), "it is said once");
+    let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+    let line = &view["instructions"][0];
+    assert_eq!(
+        (&line["state"], &line["result"]["text"]),
+        (&json!("cancelled"), &json!("the delegation of osaka has ended")),
+        "{view}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_moved_away_from_a_relay_has_nothing_left_to_begin_of_its_jobs() {
+    let scene = Scene::new().await;
+    scene.told().await;
+    scene.grant(365).await;
+    scene.says(1, &scene.job(Clause::All { relays: false }, 1), vec![], &scene.key).await;
+    scene.top.done("/admin/v1/hosts/pc1/move", &json!({"to": "server"})).await;
+    let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+    let line = &view["instructions"][0];
+    assert_eq!(
+        (&line["state"], &line["result"]["text"]),
+        (&json!("cancelled"), &json!("pc1 is not below osaka any more")),
+        "{view}"
+    );
 }

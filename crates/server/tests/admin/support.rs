@@ -154,6 +154,7 @@ impl Top {
         let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
+            traffic: None,
             lower: via,
             lower_name: "lower".into(),
             // Each batch stands for a life of its own of the sender's outbox.

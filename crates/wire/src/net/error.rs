@@ -100,9 +100,12 @@ impl LinkError {
     }
 }
 
-/// An error with all its causes, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+/// An error with all its causes, in one line; a cause that the text before repeats is left out.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = match error.to_string() {
+        text if text.is_empty() => "something went wrong".to_owned(),
+        text => text,
+    };
     let mut cause = error.source();
     while let Some(inner) = cause {
         let inner_text = inner.to_string();

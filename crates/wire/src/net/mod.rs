@@ -19,7 +19,7 @@ pub mod tls;
 
 pub use accept::{AcceptLimits, serve};
 pub use content::ContentStream;
-pub use error::LinkError;
+pub use error::{LinkError, with_causes};
 pub use link::{CALL_LIMIT_BYTES, Link, LinkOptions};
 pub use peer::Peer;
 pub use refusal::Refusal;

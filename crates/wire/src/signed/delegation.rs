@@ -1,6 +1,9 @@
 //! What the managing server lets a relay's administrator do below it. Off until granted; ends by itself; can be revoked.
 
-use packhorse_domain::ids::Name;
+use packhorse_domain::delegated::{DelegatedType, Delegation};
+use packhorse_domain::ids::{HostId, Name};
+use packhorse_domain::job::JobType;
+use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
 
 use super::{BadPayload, limit, version};
@@ -69,6 +72,18 @@ impl DelegationDoc {
             limit("keys of a delegated cabinet", cabinet.keys.len(), KEYS_MAX)?;
         }
         Ok(())
+    }
+
+    /// What it says, to judge by.
+    pub fn delegation(&self) -> Delegation {
+        let types = self.job_types.iter().filter_map(|word| DelegatedType::of(JobType::parse(word)?));
+        Delegation {
+            relay: HostId(self.relay.0),
+            job_types: types.collect(),
+            cabinets: self.cabinets.iter().map(|cabinet| cabinet.name.clone()).collect(),
+            expires: Time(self.expires),
+            revoked: self.revoked,
+        }
     }
 
     /// Whether a type of job is delegated.
