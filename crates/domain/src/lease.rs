@@ -96,13 +96,21 @@ pub fn moved(standing: &Dated, order: &KeepOrder, now: Time, day_end: DayEnd<'_>
 
 /// Whether a copy goes by itself now: past its date and needed by no open job below, or a day past it. One that is being
 /// read stays until the last reader is done.
-pub fn lets_go(until: Time, needed: bool, being_read: bool, now: Time) -> bool {
-    !being_read && now >= goes_at(until, needed)
+pub fn lets_go(until: Time, arrived: Time, needed: bool, being_read: bool, now: Time) -> bool {
+    !being_read && now >= goes_at(until, arrived, needed)
 }
 
-/// When a copy goes by itself.
-pub fn goes_at(until: Time, needed: bool) -> Time {
-    if needed { until.plus_secs(GRACE_SECS) } else { until }
+/// When a copy goes by itself. One that was fetched past its date, for somebody who needed it then, has its day from its
+/// arrival: or it would come again for each who asks.
+pub fn goes_at(until: Time, arrived: Time, needed: bool) -> Time {
+    if needed { until.max(arrived).plus_secs(GRACE_SECS) } else { until }
+}
+
+/// Whether a relay takes a package in before anybody below asks for it, on account of a job that started at `starts`. What it
+/// let go at `gone` comes again for a job that starts later, or when somebody asks: not for a job of which only those are
+/// left that are not there, or it would come and go for as long as they are away.
+pub fn comes_unasked(gone: Option<Time>, starts: Time, now: Time) -> bool {
+    starts <= now && gone.is_none_or(|gone| gone < starts)
 }
 
 #[cfg(test)]
@@ -170,9 +178,22 @@ mod tests {
     #[test]
     fn past_its_date_a_copy_goes_when_nobody_needs_it_or_a_day_later() {
         let until = Time(DAY);
-        assert!(!lets_go(until, false, false, Time(DAY - 1)));
-        assert!(lets_go(until, false, false, Time(DAY)));
-        assert!(!lets_go(until, true, false, Time(DAY)) && lets_go(until, true, false, Time(2 * DAY)));
-        assert!(!lets_go(until, false, true, Time(9 * DAY)));
+        let goes = |needed, read, now| lets_go(until, Time(5), needed, read, Time(now));
+        assert!(!goes(false, false, DAY - 1) && goes(false, false, DAY));
+        assert!(!goes(true, false, DAY) && goes(true, false, 2 * DAY));
+        assert!(!goes(false, true, 9 * DAY));
+        // One that was fetched past its date is not gone before it was of use.
+        assert!(!lets_go(until, Time(5 * DAY), true, false, Time(6 * DAY - 1)));
+        assert!(lets_go(until, Time(5 * DAY), true, false, Time(6 * DAY)));
+        assert!(lets_go(until, Time(5 * DAY), false, false, Time(5 * DAY)));
+    }
+
+    #[test]
+    fn what_went_comes_again_for_a_job_that_starts_later_or_when_it_is_asked_for() {
+        assert!(comes_unasked(None, Time(3), Time(3)) && !comes_unasked(None, Time(3), Time(2)));
+        assert!(!comes_unasked(Some(Time(5)), Time(3), Time(9)));
+        assert!(
+            comes_unasked(Some(Time(5)), Time(6), Time(9)) && !comes_unasked(Some(Time(5)), Time(6), Time(5))
+        );
     }
 }

@@ -165,9 +165,11 @@ pub enum Due {
     Never,
 }
 
-/// Whether and when a relay takes in the packages of `job`, of which `open_lines` lines at or below it have not ended.
-pub fn copy_due(job: &Job, open_lines: u64, now: Time) -> Due {
-    if job.intent != Intent::Open || open_lines == 0 || now >= job.until {
+/// Whether and when a relay takes in the packages of `job`, of which `open_lines` lines at or below it have not ended. Of
+/// those `begun_lines` have begun: they go on past the job's end.
+pub fn copy_due(job: &Job, open_lines: u64, begun_lines: u64, now: Time) -> Due {
+    let over = now >= job.until && begun_lines == 0;
+    if job.intent != Intent::Open || open_lines == 0 || over {
         Due::Never
     } else if job.starts() > now {
         Due::At(job.starts())
@@ -251,12 +253,13 @@ mod tests {
     #[test]
     fn copies_are_taken_in_at_the_jobs_time() {
         let mut job = job(1, vec![Clause::All { relays: false }]);
-        assert_eq!(copy_due(&job, 3, Time(5)), Due::Now);
-        assert_eq!(copy_due(&job, 0, Time(5)), Due::Never);
+        assert_eq!(copy_due(&job, 3, 0, Time(5)), Due::Now);
+        assert_eq!(copy_due(&job, 0, 0, Time(5)), Due::Never);
         job.at = Some(Time(10));
-        assert_eq!(copy_due(&job, 3, Time(5)), Due::At(Time(10)));
-        assert_eq!(copy_due(&job, 3, job.until), Due::Never);
+        assert_eq!(copy_due(&job, 3, 0, Time(5)), Due::At(Time(10)));
+        assert_eq!(copy_due(&job, 3, 0, job.until), Due::Never);
+        assert_eq!(copy_due(&job, 3, 1, job.until), Due::Now);
         job.intent = Intent::Cancelled;
-        assert_eq!(copy_due(&job, 3, Time(10)), Due::Never);
+        assert_eq!(copy_due(&job, 3, 0, Time(10)), Due::Never);
     }
 }

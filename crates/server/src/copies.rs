@@ -215,7 +215,7 @@ async fn due(system: &System) -> Result<Vec<Wanted>, DbError> {
     let at = now();
     let found = system.db.read(move |connection| {
         let mut wanted = copies::wanted(connection, at)?;
-        wanted.retain(|package| package.starts <= at);
+        wanted.retain(|package| package.unasked);
         for package in asked {
             if !wanted.iter().any(|known| known.package == package) {
                 wanted.extend(copies::source(connection, &package)?);

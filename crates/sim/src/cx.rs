@@ -42,6 +42,8 @@ pub enum Seen {
         /// Whether it kept a whole copy already.
         had_copy: bool,
     },
+    /// A lower system wants chunks.
+    AskedBelow(PackageId),
     /// Two machines seem to answer under a name.
     Held(Lower),
     /// The managing server took a report for new that is in its history.

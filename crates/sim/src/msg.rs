@@ -7,6 +7,7 @@ use packhorse_domain::job::{Job, Place};
 use packhorse_domain::planner::OrderPart;
 use packhorse_domain::report::{Receipt, Report};
 
+use crate::hub::Control;
 use crate::signed::Signed;
 
 /// An entry of a feed.
@@ -16,6 +17,8 @@ pub enum Order {
     Place(Signed<Place>),
     /// A job in its newest revision, and what this lower system needs beside it.
     Job(Signed<Job>, OrderPart),
+    /// What is set at a relay.
+    Control(Signed<Control>),
     /// What is durable at the managing server.
     Receipts(Vec<Receipt>),
 }
@@ -128,6 +131,7 @@ fn brief(order: &Order) -> String {
             let job = doc.unverified();
             format!("job:{}r{}({} ended)", job.key.number, job.revision, part.ended.len())
         }
+        Order::Control(control) => format!("control:r{}", control.unverified().revision),
         Order::Receipts(list) => format!("receipts:{}", list.len()),
     }
 }

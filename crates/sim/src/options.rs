@@ -1,18 +1,31 @@
 //! What a run may be told beside its seed.
 
-/// A fault built in on purpose, to see that the checks find it. For tests only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Plant {
+macro_rules! plants {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// A fault built in on purpose, to see that the checks find it. For tests only; in the order of the rules they break.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Plant {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Plant {
+            /// All of them.
+            pub const ALL: &[Plant] = &[$(Plant::$name),*];
+        }
+    };
+}
+
+plants! {
     /// A relay forgets after a restart what it has staged.
     ForgetStaging,
     /// A relay asks again for what it keeps.
     FetchKept,
-    /// A relay writes without asking the space ledger.
-    WriteUnasked,
-    /// A relay takes copies within their date for past ones.
-    PushOutKept,
+    /// A relay forgets what it let go, and takes it in again for the jobs there were.
+    FetchGone,
     /// The installer is started before INTENT is durable.
     InstallBeforeIntent,
+    /// After a restart an agent takes an installer that still runs for one of which nothing is left.
+    TakeRunningForGone,
     /// A host takes "stored at the higher system" for the managing server's receipt.
     SkipReceipt,
     /// A relay forgets its outbox when it restarts.
@@ -21,26 +34,40 @@ pub enum Plant {
     AnswerBeforeSync,
     /// Report cursors are kept without the sender's incarnation.
     DropIncarnation,
-    /// Reports are taken whoever they are about.
-    TrustEverySender,
-    /// Orders are taken without looking at the signature.
-    SkipSignature,
-    /// An older revision is taken for news.
-    TakeOlder,
-    /// A newer version that is installed is taken for an older one.
-    LowerVersions,
-    /// Versions are compared as texts: 9 is newer than 10.
-    CompareAsText,
     /// An offer that is shown is taken for required at once.
     RequireAtOnce,
     /// A user's choice is taken for one of another offer.
     ChooseAnother,
+    /// Reports are taken whoever they are about.
+    TrustEverySender,
+    /// A system hands on all proofs it has, also those of hosts that are not below the one it tells.
+    TellOfStrangers,
+    /// An order is taken without looking at the signature.
+    SkipSignature,
+    /// An older revision is taken for news.
+    TakeOlder,
+    /// A relay writes without asking the space ledger.
+    WriteUnasked,
+    /// A relay takes copies within their date for past ones.
+    PushOutKept,
+    /// A change is told to those only who ask at the moment.
+    TellThosePresent,
+    /// A new feed tells of jobs only that are open: who knows more is not told what was cancelled.
+    RebuildOpen,
+    /// A relay takes no notice of what is set there after the first time.
+    KeepFirstControl,
+    /// A reader whose cursor means nothing is not given a new feed.
+    NeverRebuild,
+    /// Who asked for orders waits for the answer, however long that takes.
+    AskOnce,
     /// An agent forgets at a restart that jobs are suspended.
     ForgetSuspended,
     /// An agent forgets at a restart what was put off, and for when something was chosen.
     ForgetWhen,
-    /// A reader whose cursor means nothing is not given a new feed.
-    NeverRebuild,
+    /// A newer version that is installed is taken for an older one.
+    LowerVersions,
+    /// Versions are compared as texts: 9 is newer than 10.
+    CompareAsText,
 }
 
 /// How large and how rough a run is.
@@ -56,7 +83,8 @@ pub struct Options {
     pub fault_count: Option<usize>,
     /// Jobs of a run, if that is fixed.
     pub job_count: Option<usize>,
-    /// How much more rarely than otherwise systems ask while nothing happens.
+    /// How much longer than otherwise everything takes that an administrator or a user has in mind, and how much more rarely
+    /// systems ask while nothing happens.
     pub pace: i64,
     /// How often all lines are looked at, and after the faults whether all is well, in seconds. Each line is looked at whenever
     /// it changes, too.

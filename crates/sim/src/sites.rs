@@ -1,5 +1,7 @@
 //! The tree of systems of a run, and its packages. Relays nest up to three levels; each relay is also a host of its own.
 
+use std::collections::BTreeMap;
+
 use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
 use packhorse_domain::job::{HostRole, JobPackage};
 use packhorse_domain::place::{Membership, Place};
@@ -50,6 +52,8 @@ pub struct Site {
 pub struct Sites {
     /// By node.
     pub all: Vec<Site>,
+    /// The nodes of hosts: its agent and, at a relay, the relay system.
+    nodes: BTreeMap<Lower, NodeId>,
 }
 
 /// Host ids are made of the relay's or client's number.
@@ -63,7 +67,7 @@ impl Sites {
     /// A tree from the seed.
     pub fn draw(rng: &mut Rng, options: &Options) -> Sites {
         let server = Site { name: "server".into(), parent: None, place: None, agent: false };
-        let mut sites = Sites { all: vec![server] };
+        let mut sites = Sites { all: vec![server], nodes: BTreeMap::new() };
         let (relays, clients) = match options.hosts {
             Some(hosts) => (options.relays_max, hosts.saturating_sub(options.relays_max)),
             None => (
@@ -116,6 +120,7 @@ impl Sites {
     }
 
     fn add(&mut self, place: Place, above: NodeId, agent: bool) {
+        self.nodes.insert(Lower { host: place.host, agent }, self.all.len());
         self.all.push(Site { name: place.name.clone(), parent: Some(above), place: Some(place), agent });
     }
 
@@ -153,7 +158,7 @@ impl Sites {
 
     /// The node of a lower system.
     pub fn node(&self, lower: Lower) -> Option<NodeId> {
-        (0..self.all.len()).find(|node| self.lower(*node) == Some(lower))
+        self.nodes.get(&lower).copied()
     }
 
     /// Puts a host into the group; answers its new place, if it was not in it.
@@ -171,7 +176,7 @@ impl Sites {
 
     /// Where a host stands, in truth.
     pub fn place_of(&self, host: &HostId) -> Option<&Place> {
-        self.all.iter().filter_map(|site| site.place.as_ref()).find(|place| place.host == *host)
+        self.all[self.node(Lower { host: *host, agent: true })?].place.as_ref()
     }
 
     /// Where all hosts stand, each once.
@@ -199,7 +204,7 @@ pub struct Package {
 }
 
 /// All packages: a few names in a few versions each.
-pub fn packages(rng: &mut Rng) -> Vec<Package> {
+pub fn packages(rng: &mut Rng, pace: i64) -> Vec<Package> {
     let mut all = Vec::new();
     for name in 0..3u8 {
         for version in 1..=3u8 {
@@ -213,9 +218,9 @@ pub fn packages(rng: &mut Rng) -> Vec<Package> {
             let id = PackageId([name * 16 + version; 32]);
             let (chunks, retries) = (rng.between(1, 14) as u32, rng.below(3) as u32);
             // Some are kept for a moment only: their copies go within a run.
-            let soon = Time(0).plus_secs(rng.between(100, 2000));
+            let soon = Time(0).plus_secs(rng.between(100, 2000) * pace);
             // No promise outlasts the calm: nobody makes room by hand here, and a transfer may have to wait for it.
-            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000) };
+            let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000 * pace) };
             let named = JobPackage { id, label, keep_until };
             all.push(Package { named, chunks, retries });
         }

@@ -72,6 +72,12 @@ stats! {
     taken_in_late,
     /// Jobs that were handed to hosts where their condition did not hold any more.
     unfit,
+    /// What was set at relays, and how often.
+    controls,
+    /// Downloads that stopped since a relay's line carries nothing at the hour, or it is suspended.
+    shut_lines,
+    /// Jobs that were closed.
+    closed_jobs,
     /// Copies dropped by relays.
     dropped_copies,
     /// Chunks that passed through relays without room.

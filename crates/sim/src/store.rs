@@ -63,9 +63,12 @@ impl<S: Durable> Store<S> {
     /// A crash of which `keep` transactions had still reached the disk; answers their writes.
     pub fn crash(&mut self, keep: usize) -> Vec<S::Write> {
         let kept = self.keep(keep);
-        self.unsynced.clear();
-        self.open.clear();
-        self.current = self.durable.clone();
+        // Where nothing is lost both are the same already.
+        if !self.unsynced.is_empty() || !self.open.is_empty() {
+            self.unsynced.clear();
+            self.open.clear();
+            self.current = self.durable.clone();
+        }
         kept
     }
 

@@ -17,7 +17,7 @@ pub struct Trace {
 impl Trace {
     /// Adds an event.
     pub fn add(&mut self, now: Time, what: &str) {
-        let line = format!("{:>12.6} {what}", now.0 as f64 / 1e6);
+        let line = format!("{:>6}.{:06} {what}", now.0 / 1_000_000, now.0 % 1_000_000);
         for byte in line.bytes() {
             // FNV-1a.
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -8,6 +8,7 @@ use packhorse_domain::time::Time;
 
 use crate::cx::Cx;
 use crate::msg::ReportBatch;
+use crate::options::Plant;
 
 /// A request for orders is held this long before it is asked again, in seconds.
 pub const ASK_SECS: i64 = 20;
@@ -39,6 +40,9 @@ impl Uplink {
         let due = self.ask_at <= cx.now;
         if due {
             self.ask_at = cx.in_secs(ASK_SECS * cx.pace);
+            if cx.planted(Plant::AskOnce) {
+                self.ask_at = Time::MAX;
+            }
         }
         due
     }

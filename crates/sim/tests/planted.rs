@@ -1,117 +1,112 @@
-//! The checks find what they are for: each fault built in on purpose is found, under the rule it breaks, within 600 seeds.
+//! The checks find what they are for: each fault built in on purpose is found, under the rule it breaks, by the seed it is
+//! pinned to. At least two faults for each rule.
+//!
+//! A change of what a run does changes what its seed finds. `cargo test -p packhorse-sim --test planted -- --ignored
+//! --nocapture` looks for new seeds and prints the table anew.
 
-use packhorse_sim::{Options, Plant, Rule, run};
+use packhorse_sim::Rule::{
+    BelowOnly, GoesOn, InItsWindow, NeverBackwards, NoChoiceNoInstall, NoResultLostOrDoubled, OneCopy, OneStart,
+    ReachesTheAbsent, RoomFirst, TwoSignatures,
+};
+use packhorse_sim::{Failure, Options, Plant, Rule, run};
 
-const SEEDS: u64 = 600;
+/// Fault, rule, seed.
+const PINNED: &[(Plant, Rule, u64)] = &[
+    (Plant::ForgetStaging, OneCopy, 0),
+    (Plant::FetchKept, OneCopy, 0),
+    (Plant::FetchGone, OneCopy, 0),
+    (Plant::InstallBeforeIntent, OneStart, 0),
+    (Plant::TakeRunningForGone, OneStart, 0),
+    (Plant::SkipReceipt, NoResultLostOrDoubled, 0),
+    (Plant::ForgetOutbox, NoResultLostOrDoubled, 0),
+    (Plant::AnswerBeforeSync, NoResultLostOrDoubled, 0),
+    (Plant::DropIncarnation, NoResultLostOrDoubled, 0),
+    (Plant::RequireAtOnce, NoChoiceNoInstall, 0),
+    (Plant::ChooseAnother, NoChoiceNoInstall, 0),
+    (Plant::TrustEverySender, BelowOnly, 0),
+    (Plant::TellOfStrangers, BelowOnly, 0),
+    (Plant::SkipSignature, TwoSignatures, 0),
+    (Plant::TakeOlder, TwoSignatures, 0),
+    (Plant::WriteUnasked, RoomFirst, 0),
+    (Plant::PushOutKept, RoomFirst, 0),
+    (Plant::TellThosePresent, ReachesTheAbsent, 0),
+    (Plant::RebuildOpen, ReachesTheAbsent, 0),
+    (Plant::KeepFirstControl, ReachesTheAbsent, 0),
+    (Plant::NeverRebuild, GoesOn, 0),
+    (Plant::AskOnce, GoesOn, 0),
+    (Plant::ForgetSuspended, InItsWindow, 0),
+    (Plant::ForgetWhen, InItsWindow, 0),
+    (Plant::LowerVersions, NeverBackwards, 0),
+    (Plant::CompareAsText, NeverBackwards, 0),
+];
 
-/// The first seed that finds the fault under the rule that it breaks.
-fn check(plant: Plant, expected: Rule) {
-    let options = Options { plant: Some(plant), calm_secs: 3600, ..Options::default() };
-    let mut others = std::collections::BTreeMap::new();
-    let found = (0..SEEDS).find_map(|seed| {
-        let failure = run(seed, &options).err()?;
-        if failure.violation.rule == expected {
-            return Some(failure);
+/// Rules 1 to 11.
+const RULES: [Rule; 11] = [
+    OneCopy,
+    OneStart,
+    NoResultLostOrDoubled,
+    NoChoiceNoInstall,
+    BelowOnly,
+    TwoSignatures,
+    RoomFirst,
+    ReachesTheAbsent,
+    GoesOn,
+    InItsWindow,
+    NeverBackwards,
+];
+
+/// Seeds in which a new one is looked for.
+const SEEDS: u64 = 2000;
+
+/// What a seed finds with the fault, if without it nothing is wrong.
+fn find(plant: Plant, seed: u64) -> Option<Box<Failure>> {
+    let options = Options { calm_secs: 3600, ..Options::default() };
+    let found = run(seed, &Options { plant: Some(plant), ..options.clone() }).err()?;
+    run(seed, &options).is_ok().then_some(found)
+}
+
+#[test]
+fn each_planted_fault_is_found_by_its_seed_under_the_rule_it_breaks() {
+    let mut missed = Vec::new();
+    for (plant, rule, seed) in PINNED {
+        let found = find(*plant, *seed).map(|failure| failure.violation.rule);
+        if found != Some(*rule) {
+            missed.push(format!("{plant:?} by seed {seed}: {found:?}"));
         }
-        *others.entry(failure.violation.rule).or_insert(0) += 1;
-        None
-    });
-    let failure = found
-        .unwrap_or_else(|| panic!("{plant:?} is not found in {SEEDS} seeds, but these rules: {others:?}"));
-    println!("{plant:?}: seed {}, {}: {}", failure.seed, failure.violation.rule, failure.violation.what);
+    }
+    assert!(missed.is_empty(), "not found any more, look for new seeds (see above): {missed:#?}");
 }
 
 #[test]
-fn rule_1_a_relay_that_forgets_what_it_staged() {
-    check(Plant::ForgetStaging, Rule::OneCopy);
+fn every_rule_has_two_faults_at_least_and_every_fault_a_rule() {
+    for rule in RULES {
+        let faults = PINNED.iter().filter(|(_, breaks, _)| *breaks == rule).count();
+        assert!(faults >= 2, "{rule}: {faults}");
+    }
+    for plant in Plant::ALL {
+        let pins = PINNED.iter().filter(|(pinned, ..)| pinned == plant).count();
+        assert_eq!(pins, 1, "{plant:?}");
+    }
 }
 
 #[test]
-fn rule_1_a_relay_that_asks_for_what_it_keeps() {
-    check(Plant::FetchKept, Rule::OneCopy);
-}
-
-#[test]
-fn rule_7_a_relay_that_writes_without_asking() {
-    check(Plant::WriteUnasked, Rule::RoomFirst);
-}
-
-#[test]
-fn rule_7_a_relay_that_pushes_out_what_it_keeps() {
-    check(Plant::PushOutKept, Rule::RoomFirst);
-}
-
-#[test]
-fn rule_2_an_installer_before_its_intent() {
-    check(Plant::InstallBeforeIntent, Rule::OneStart);
-}
-
-#[test]
-fn rule_3_a_host_that_does_not_wait_for_the_receipt() {
-    check(Plant::SkipReceipt, Rule::NoResultLostOrDoubled);
-}
-
-#[test]
-fn rule_3_a_relay_that_forgets_its_outbox() {
-    check(Plant::ForgetOutbox, Rule::NoResultLostOrDoubled);
-}
-
-#[test]
-fn rule_3_an_answer_before_it_is_durable() {
-    check(Plant::AnswerBeforeSync, Rule::NoResultLostOrDoubled);
-}
-
-#[test]
-fn rule_3_cursors_without_the_senders_life() {
-    check(Plant::DropIncarnation, Rule::NoResultLostOrDoubled);
-}
-
-#[test]
-fn rule_5_a_system_that_trusts_every_sender() {
-    check(Plant::TrustEverySender, Rule::BelowOnly);
-}
-
-#[test]
-fn rule_6_nobody_looks_at_signatures() {
-    check(Plant::SkipSignature, Rule::TwoSignatures);
-}
-
-#[test]
-fn rule_6_an_older_revision_for_news() {
-    check(Plant::TakeOlder, Rule::TwoSignatures);
-}
-
-#[test]
-fn rule_11_a_host_that_does_not_look_what_is_newer() {
-    check(Plant::LowerVersions, Rule::NeverBackwards);
-}
-
-#[test]
-fn rule_11_versions_compared_as_texts() {
-    check(Plant::CompareAsText, Rule::NeverBackwards);
-}
-
-#[test]
-fn rule_9_a_feed_that_is_never_made_anew() {
-    check(Plant::NeverRebuild, Rule::GoesOn);
-}
-
-#[test]
-fn rule_4_an_offer_taken_for_required() {
-    check(Plant::RequireAtOnce, Rule::NoChoiceNoInstall);
-}
-
-#[test]
-fn rule_4_a_choice_taken_for_another() {
-    check(Plant::ChooseAnother, Rule::NoChoiceNoInstall);
-}
-
-#[test]
-fn rule_10_a_suspended_job_that_goes_on_after_a_restart() {
-    check(Plant::ForgetSuspended, Rule::InItsWindow);
-}
-
-#[test]
-fn rule_10_a_time_that_is_forgotten_at_a_restart() {
-    check(Plant::ForgetWhen, Rule::InItsWindow);
+#[ignore = "looks for new seeds, which takes minutes"]
+fn new_seeds() {
+    let mut lost = Vec::new();
+    for (plant, rule, _) in PINNED {
+        let mut others = std::collections::BTreeMap::new();
+        let found = (0..SEEDS).find(|seed| match find(*plant, *seed).map(|failure| failure.violation.rule) {
+            Some(broken) if broken == *rule => true,
+            Some(broken) => {
+                *others.entry(broken).or_insert(0) += 1;
+                false
+            }
+            None => false,
+        });
+        match found {
+            Some(seed) => println!("    (Plant::{plant:?}, {rule:?}, {seed}),"),
+            None => lost.push(format!("{plant:?}, but these rules: {others:?}")),
+        }
+    }
+    assert!(lost.is_empty(), "found by none of {SEEDS} seeds: {lost:#?}");
 }

@@ -132,16 +132,7 @@ async fn a_cancelled_job_does_not_begin_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deb_goes_into_an_empty_root() {
-    let is_there = |program: &str| {
-        std::process::Command::new(program)
-            .arg("--version")
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    if !rustix::process::geteuid().is_root() || !is_there("dpkg") || !is_there("dpkg-deb") {
-        eprintln!("not run: needs root and dpkg");
-        return;
-    }
+    assert!(rustix::process::geteuid().is_root(), "dpkg installs as root only");
     let system = System::start().await;
     system.join().await;
     let agent = system.agent();

@@ -76,7 +76,7 @@ fn a_reservation_survives_a_restart_as_nothing() {
 
 #[test]
 fn a_full_disk_is_an_error_and_no_damage() {
-    let Some(disk) = SmallDisk::new(6 * MIB) else { return };
+    let disk = SmallDisk::new(6 * MIB);
     let store = Store::open(disk.path()).unwrap();
     let (one, two) = (package(3 << 20, 1), package(3 << 20, 2));
     put(&store, &one);
@@ -119,7 +119,7 @@ fn a_pack_that_was_unlinked_before_it_was_forgotten_is_found_missing() {
 
 #[test]
 fn a_disk_full_at_the_last_step_leaves_the_package_staged() {
-    let Some(disk) = SmallDisk::new(6 * MIB) else { return };
+    let disk = SmallDisk::new(6 * MIB);
     let store = Store::open(disk.path()).unwrap();
     let one = package(3 << 20, 1);
     let intake = store.begin(&one.envelope, &one.manifest).unwrap();

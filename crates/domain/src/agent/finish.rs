@@ -5,7 +5,7 @@ use super::{
     Agent, AgentLine, Effect, Entry, Kind, LineId, PAUSE_SECS, PAUSE_SECS_MAX, Stage, Step, Trouble, Write,
     forgotten_at,
 };
-use crate::ids::JobKey;
+use crate::ids::{JobKey, PackageId};
 use crate::instruction::State;
 use crate::job::JobType;
 use crate::reason::{Code, NextTry, Reason};
@@ -53,13 +53,17 @@ impl Agent {
 
     /// Ended jobs are remembered until nothing of them can come by any more.
     pub(super) fn forget(&mut self, now: Time) {
-        let over: Vec<JobKey> = self
+        let mut over: Vec<JobKey> = self
             .jobs
             .values()
             .filter(|known| forgotten_at(&known.job) <= now)
             .map(|known| known.job.key.clone())
-            .filter(|key| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end()))
             .collect();
+        if over.is_empty() {
+            return;
+        }
+        let open = self.jobs_with_open_lines();
+        over.retain(|key| !open.contains(key));
         for key in over {
             self.jobs.remove(&key);
             self.lines.retain(|id, _| id.job != key);
@@ -105,7 +109,10 @@ impl Agent {
         if self.jobs.get(&id.job).is_some_and(|known| known.job.job_type == JobType::Offer) {
             return verdict;
         }
-        for line in self.lines.values().filter(|line| line.id.job == id.job && line.id.place < id.place) {
+        // Lines are sorted by job and place.
+        let first = LineId { job: id.job.clone(), place: 0, package: PackageId([0; 32]) };
+        let last = LineId { package: PackageId([0; 32]), ..id.clone() };
+        for line in self.lines.range(first..last).map(|(_, line)| line) {
             match &line.stage {
                 Stage::Ended(outcome) if outcome.end.ended_well() => {}
                 Stage::Ended(outcome) => {

@@ -24,7 +24,7 @@ mod tests_hold;
 mod tests_rights;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use choice::{Choice, Denied, LAST_CALL_SECS, POSTPONE_SECS, REQUIRED, Wish};
 pub use hold::{Ready, Timing};
@@ -32,7 +32,7 @@ pub use journal::{Entry, Kind};
 pub use line::{AgentLine, LineId, Stage};
 
 use crate::delegated::Rights;
-use crate::ids::{HostId, Incarnation, JobKey};
+use crate::ids::{HostId, Incarnation, JobKey, PackageId};
 use crate::job::{Intent, Job, Place};
 use crate::reason::Code;
 use crate::report::{Body, FailClass, LineReport, Receipt, Report};
@@ -278,7 +278,8 @@ impl Agent {
         let attempts: Vec<(JobKey, Option<u32>)> =
             agent.jobs.values().map(|known| (known.job.key.clone(), known.attempt)).collect();
         for (key, attempt) in attempts {
-            for line in agent.lines.values_mut().filter(|line| line.id.job == key) {
+            let first = LineId { job: key.clone(), place: 0, package: PackageId([0; 32]) };
+            for (_, line) in agent.lines.range_mut(first..).take_while(|(id, _)| id.job == key) {
                 line.offer_attempt(attempt.unwrap_or(0), line.next_try);
             }
         }
@@ -344,9 +345,15 @@ impl Agent {
             let lapses = known.filter(|_| line.is_unbegun()).and_then(|known| self.lapses(&known.job));
             [start, end, lapses, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
-        let over = |key: &JobKey| self.lines.values().all(|line| line.id.job != *key || line.stage.is_end());
-        let known = self.jobs.values().filter(|known| over(&known.job.key));
+        let open = self.jobs_with_open_lines();
+        let known = self.jobs.values().filter(|known| !open.contains(&known.job.key));
         times.chain(known.map(|known| forgotten_at(&known.job))).min()
+    }
+
+    /// The jobs of which lines have not ended.
+    fn jobs_with_open_lines(&self) -> BTreeSet<&JobKey> {
+        let open = self.lines.values().filter(|line| !line.stage.is_end());
+        open.map(|line| &line.id.job).collect()
     }
 
     /// The newest revision known of a job: older ones are refused, and known ones need no second look.

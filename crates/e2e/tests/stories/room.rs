@@ -20,7 +20,7 @@ fn a_full_disk_under_a_relay_fails_no_job() {
     let world = World::new();
     let above = world.proxy(world.server.port);
     let mut osaka = world.joined_relay("osaka", &above.url(), &["--relay"]);
-    let Some(disk) = SmallDisk::at(&osaka.data.join("store"), 8 * MIB) else { return };
+    let disk = SmallDisk::at(&osaka.data.join("store"), 8 * MIB);
     osaka.start();
     world.online(&["osaka"]);
     let clients = ["pc1", "pc2", "pc3"].map(|name| world.client(name, &osaka.url()));
@@ -107,7 +107,7 @@ fn a_disk_that_fills_up_under_what_arrives_fails_no_job() {
     let above = world.proxy(world.server.port);
     let mut osaka = world.joined_relay("osaka", &above.url(), &["--relay"]);
     let store = osaka.data.join("store");
-    let Some(disk) = SmallDisk::at(&store, 40 * MIB) else { return };
+    let disk = SmallDisk::at(&store, 40 * MIB);
     osaka.start();
     world.online(&["osaka"]);
     let pc = world.client("pc1", &osaka.url());

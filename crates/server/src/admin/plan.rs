@@ -102,7 +102,7 @@ fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
             JobType::Install => views::later_transfers(connection, &packages, job.0.starts())?,
             JobType::Transfer | JobType::Offer => Vec::new(),
         },
-        due: planner::copy_due(&job.0, open, wish.now),
+        due: planner::copy_due(&job.0, open, 0, wish.now),
         copies,
         free_bytes: views::traffic(connection)?.into_iter().map(|(row, t)| (row, t.free_bytes)).collect(),
         named,

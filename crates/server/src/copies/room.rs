@@ -154,7 +154,7 @@ pub(super) async fn reserve(
         let asked =
             tokio::task::spawn_blocking(move || own.copies.room.ask(&own, &facts, &asking, want)).await??;
         match asked {
-            Answer::Granted { drop } if !drop.is_empty() => drop_copies(system, drop).await?,
+            Answer::Granted { drop } if !drop.is_empty() => drop_copies(system, drop, true).await?,
             answer => return Ok(answer),
         }
     }
@@ -197,8 +197,9 @@ pub(super) async fn could_go(
     Ok(tokio::task::spawn_blocking(look).await??)
 }
 
-/// Drops copies from the store and from the database, and says so. One that somebody still writes stays.
-async fn drop_copies(system: &Arc<System>, packages: Vec<PackageId>) -> Result<(), CopyError> {
+/// Drops copies from the store and from the database, and says so; `let_go`: they are not lost. One that somebody still
+/// writes stays.
+async fn drop_copies(system: &Arc<System>, packages: Vec<PackageId>, let_go: bool) -> Result<(), CopyError> {
     let own = system.clone();
     let removed = tokio::task::spawn_blocking(move || {
         let gone = packages.into_iter().filter(|package| match own.store.remove(package) {
@@ -214,7 +215,7 @@ async fn drop_copies(system: &Arc<System>, packages: Vec<PackageId>) -> Result<(
     for package in &packages {
         tracing::info!(%package, "dropped");
     }
-    system.db.write(Gone { own: system.id, packages, traffic, now: now() }).await?;
+    system.db.write(Gone { own: system.id, packages, let_go, traffic, now: now() }).await?;
     system.outbox_news.notify_one();
     system.copies_news.notify_one();
     system.lines_changed();
@@ -230,7 +231,7 @@ pub(super) async fn sweep(system: &Arc<System>) -> Result<(), CopyError> {
         let going = |kept: &&Kept| {
             let read = own.store.is_read(&kept.package);
             let needed = facts.needed.contains(&kept.package);
-            (kept.dropping && !read) || lease::lets_go(kept.date.until, needed, read, at)
+            (kept.dropping && !read) || lease::lets_go(kept.date.until, kept.arrived, needed, read, at)
         };
         let going: Vec<PackageId> = facts.kept.iter().filter(going).map(|kept| kept.package).collect();
         let staged = own.store.staged().unwrap_or_default();
@@ -243,7 +244,7 @@ pub(super) async fn sweep(system: &Arc<System>) -> Result<(), CopyError> {
         going
     };
     let going = tokio::task::spawn_blocking(goes).await?;
-    if going.is_empty() { Ok(()) } else { drop_copies(system, going).await }
+    if going.is_empty() { Ok(()) } else { drop_copies(system, going, true).await }
 }
 
 /// What the database and the store say differs after a kill, or on a disk that was replaced: the store is right about what
@@ -265,7 +266,7 @@ pub(super) async fn reconcile(system: &Arc<System>) -> Result<(), CopyError> {
         return Ok(());
     }
     tracing::warn!(copies = lost.len(), "copies are not in the store any more");
-    drop_copies(system, lost).await
+    drop_copies(system, lost, false).await
 }
 
 /// A package as people write it.

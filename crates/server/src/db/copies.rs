@@ -204,6 +204,8 @@ pub struct Wanted {
     pub starts: Time,
     /// Whether a transfer to this relay wants it: where there is no room it waits.
     pub keep: bool,
+    /// Whether it is taken in before anybody asks: see [`packhorse_domain::lease::comes_unasked`].
+    pub unasked: bool,
 }
 
 /// Whether a job `j` is a transfer to this relay whose line is open, in SQL.
@@ -212,16 +214,18 @@ const OWN_TRANSFER: &str = "j.job_type = 'transfer' AND EXISTS (
     AND h.id = (SELECT value FROM meta WHERE key = 'own_id') AND o.verdict IS NULL AND o.outcome IS NULL)";
 
 /// Packages that open lines wait for and this relay does not keep, by when they may be taken in; one statement for all jobs.
-/// The rule is `planner::copy_due`'s. Of several jobs that want one package the first counts, cabinet and issuer together.
+/// The rules are `planner::copy_due`'s and `lease::comes_unasked`'s. Of several jobs that want one package the first counts,
+/// cabinet and issuer together.
 ///
 /// # Errors
 /// The database's.
 pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError> {
     let sql = format!(
-        "SELECT id, cabinet, capability, starts, keep, issuer FROM (
+        "SELECT id, cabinet, capability, starts, keep, issuer, unasked FROM (
          SELECT p.id, p.cabinet, p.capability, j.starts, j.issuer, MAX({OWN_TRANSFER}) OVER one AS keep,
+           MAX(j.starts <= ?1 AND (g.at IS NULL OR g.at < j.starts OR ({OWN_TRANSFER}))) OVER one AS unasked,
            ROW_NUMBER() OVER (one ORDER BY j.starts, j.row) AS nth
-         FROM job_packages p JOIN jobs j ON j.row = p.job
+         FROM job_packages p JOIN jobs j ON j.row = p.job LEFT JOIN copies_gone g ON g.id = p.id
          WHERE p.capability IS NOT NULL AND j.intent = 'open'
            AND p.id NOT IN (SELECT id FROM copies)
            AND EXISTS (SELECT 1 FROM lines l WHERE l.job = p.job AND l.place = p.place AND l.verdict IS NULL
@@ -239,6 +243,7 @@ pub fn wanted(connection: &Connection, now: Time) -> Result<Vec<Wanted>, DbError
             starts: Time(row.get(3)?),
             keep: row.get(4)?,
             issuer: row.get(5)?,
+            unasked: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -285,6 +290,7 @@ pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wan
             starts: Time(row.get(3)?),
             keep: row.get(4)?,
             issuer: row.get(5)?,
+            unasked: false,
         })
     });
     Ok(found.optional()?)

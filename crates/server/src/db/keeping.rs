@@ -260,6 +260,8 @@ pub struct Gone {
     pub own: HostId,
     /// The packages.
     pub packages: Vec<PackageId>,
+    /// Whether they were let go; else they were lost, and come again by themselves.
+    pub let_go: bool,
     /// The counters.
     pub traffic: packhorse_domain::report::Traffic,
     /// When.
@@ -273,6 +275,11 @@ impl Command for Gone {
         for package in self.packages {
             if tx.prepare_cached("DELETE FROM copies WHERE id = ?1")?.execute([package.0])? == 0 {
                 continue;
+            }
+            if self.let_go {
+                let sql = "INSERT INTO copies_gone (id, at) VALUES (?1, ?2)
+                           ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+                tx.prepare_cached(sql)?.execute(params![package.0, self.now.0])?;
             }
             let copy = CopyReport { package, keep_until: None, size_bytes: 0, traffic: self.traffic };
             outbox::say(tx, &self.own, Body::Copy(copy), self.now)?;

@@ -262,6 +262,8 @@ ALTER TABLE copies ADD COLUMN last_used INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE copies ADD COLUMN dropping INTEGER NOT NULL DEFAULT 0;
 -- room: the newest order for each single copy that was taken in.
 CREATE TABLE copy_orders (id BLOB PRIMARY KEY, ordered INTEGER NOT NULL) WITHOUT ROWID;
+-- room: copies that were let go, and when: they do not come again unasked for the jobs there were.
+CREATE TABLE copies_gone (id BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 
 -- history: how earlier attempts of a line stood when the next began; lines of jobs long over, as numbers: see db/history.rs.
 CREATE TABLE attempts (job INTEGER NOT NULL, host INTEGER NOT NULL, place INTEGER NOT NULL, attempt INTEGER NOT NULL,

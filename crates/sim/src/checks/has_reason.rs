@@ -8,6 +8,7 @@ use packhorse_domain::time::Time;
 
 use super::{Checked, Rule, require};
 use crate::hub::Hub;
+use crate::signed::Signed;
 use crate::sites::Sites;
 
 /// A system that was heard within this time counts as connected, in seconds.
@@ -28,14 +29,15 @@ pub fn every_line_has_a_reason(
     let seen = |host: &HostId| server.last_seen(host).unwrap_or_default();
     let online = |host: &HostId| now.secs_since(seen(host)) < ONLINE_SECS;
     let copies = &server.store.now().copies_below;
+    let set = |host: &HostId| server.store.now().controls.get(host).map(Signed::unverified);
     let relay = |host: &HostId| RelayFacts {
         name: sites.place_of(host).map_or_else(String::new, |place| place.name.clone()),
         online: online(host),
         last_seen: seen(host),
         has_copy: copies.contains_key(&(*host, key.package)),
         percent: None,
-        suspended: None,
-        shut: None,
+        suspended: set(host).and_then(|set| set.suspended),
+        shut: set(host).and_then(|set| set.opens(now)),
     };
     let route: Vec<RelayFacts> = place.route.iter().map(relay).collect();
     let facts = LineFacts {

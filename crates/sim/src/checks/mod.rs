@@ -9,6 +9,7 @@ mod has_reason;
 mod never_backwards;
 mod one_copy;
 mod one_start;
+mod reaches_the_absent;
 mod results;
 mod room_first;
 mod two_signatures;
@@ -22,12 +23,16 @@ use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::job::{Clause, HostRole, Job, Place, Proof};
 use packhorse_domain::lease::Dated;
 use packhorse_domain::report::Report;
+use packhorse_domain::time::Time;
 
 use crate::sites::{NodeId, Sites};
 
 pub use goes_on::{View, goes_on, hosts_end, nobody_is_held};
 pub use has_reason::every_line_has_a_reason;
 pub use one_start::one_start;
+pub use reaches_the_absent::{
+    all_know, asks_within_limits, control_told, host_took_notice, job_told_to_all, relay_took_notice,
+};
 pub use results::{no_result_lost, not_taken_twice};
 pub use room_first::{kept_stay, within_limit};
 
@@ -48,6 +53,8 @@ pub enum Rule {
     TwoSignatures,
     /// Rule 7.
     RoomFirst,
+    /// Rule 8.
+    ReachesTheAbsent,
     /// Rule 9.
     GoesOn,
     /// Rule 10.
@@ -68,6 +75,7 @@ impl fmt::Display for Rule {
             Rule::BelowOnly => "rule 5, below only",
             Rule::TwoSignatures => "rule 6, two signatures",
             Rule::RoomFirst => "rule 7, room first",
+            Rule::ReachesTheAbsent => "rule 8, reaches the absent",
             Rule::GoesOn => "rule 9, goes on",
             Rule::InItsWindow => "rule 10, in its window",
             Rule::NeverBackwards => "rule 11, never backwards",
@@ -124,6 +132,8 @@ pub struct Ledger {
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
     /// What users chose in truth, in a life of their host.
     chosen: BTreeSet<(Life, LineId)>,
+    /// When relays let copies go that nobody below asked for since.
+    let_go: BTreeMap<(NodeId, Incarnation, PackageId), Time>,
     /// The dates of relays' copies.
     dated: BTreeMap<(NodeId, Incarnation, PackageId), Dated>,
     /// How often a relay crashed in a life of it.

@@ -1,9 +1,11 @@
 //! Rule 1: no chunk that the receiver holds verified is asked for again; a relay that keeps a package receives none of its
-//! bytes.
+//! bytes, and what it let go does not come again for nobody.
 
-use packhorse_domain::ids::Incarnation;
+use packhorse_domain::ids::{Incarnation, PackageId};
+use packhorse_domain::job::JobType;
+use packhorse_domain::time::Time;
 
-use super::{Checked, Ledger, Rule, require};
+use super::{Checked, Ledger, Life, Rule, require};
 use crate::cx::Seen;
 use crate::hub::PIECE_CHUNKS;
 use crate::sites::{NodeId, Package};
@@ -13,11 +15,18 @@ impl Ledger {
     ///
     /// # Errors
     /// It was not needed, or more came than one copy and a piece for each crash.
-    pub fn one_copy(&mut self, node: NodeId, life: Incarnation, seen: &Seen, all: &[Package]) -> Checked {
+    pub fn one_copy(&mut self, (node, life): Life, seen: &Seen, all: &[Package], now: Time) -> Checked {
         match seen {
-            Seen::Asked { package, held } => require(Rule::OneCopy, *held == 0, || {
-                format!("node {node} asks for {held} chunks of {package} that it holds")
-            }),
+            Seen::Asked { package, held } => {
+                require(Rule::OneCopy, *held == 0, || {
+                    format!("node {node} asks for {held} chunks of {package} that it holds")
+                })?;
+                self.for_somebody(node, life, package, now)
+            }
+            Seen::AskedBelow(package) => {
+                self.let_go.remove(&(node, life, *package));
+                Ok(())
+            }
             Seen::Again(_) | Seen::Held(_) => Ok(()),
             Seen::Received { package, chunks, had_copy } => {
                 require(Rule::OneCopy, !had_copy, || {
@@ -35,5 +44,19 @@ impl Ledger {
                 })
             }
         }
+    }
+
+    /// What a relay let go it asks for again if somebody below asked for it since then, or a job started since then that
+    /// somebody signed.
+    fn for_somebody(&self, node: NodeId, life: Incarnation, package: &PackageId, now: Time) -> Checked {
+        let Some(gone) = self.let_go.get(&(node, life, *package)) else { return Ok(()) };
+        let newer = self.signed.values().any(|job| {
+            let names = job.packages.iter().any(|named| named.id == *package);
+            let started = *gone < job.starts() && job.starts() <= now;
+            names && (started || job.job_type == JobType::Transfer)
+        });
+        require(Rule::OneCopy, newer, || {
+            format!("node {node} let {package} go at {gone:?} and asks for it again, for nobody")
+        })
     }
 }

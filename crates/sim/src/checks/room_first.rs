@@ -2,7 +2,7 @@
 //! date is never pushed out. (That no job fails for want of room is rule 9's: all of them end.)
 
 use packhorse_domain::fetch::RangeSet;
-use packhorse_domain::ids::PackageId;
+use packhorse_domain::ids::{Incarnation, PackageId};
 use packhorse_domain::lease::Dated;
 use packhorse_domain::time::Time;
 
@@ -33,8 +33,10 @@ pub fn kept_stay(node: NodeId, package: PackageId, date: Option<Dated>, now: Tim
 
 impl Ledger {
     /// A copy went: what comes of it later is another one.
-    pub fn gone(&mut self, node: NodeId, life: packhorse_domain::ids::Incarnation, package: PackageId) {
+    pub fn gone(&mut self, node: NodeId, life: Incarnation, package: PackageId, at: Time) {
         self.received.remove(&(node, life, package));
-        self.dated.remove(&(node, life, package));
+        if self.dated.remove(&(node, life, package)).is_some() {
+            self.let_go.insert((node, life, package), at);
+        }
     }
 }

@@ -13,6 +13,9 @@ impl Ledger {
     /// # Errors
     /// It is outside of its window.
     pub fn in_its_window(&self, who: Life, entry: &Entry, journal: &[Entry], now: Time) -> Checked {
+        if entry.kind != Kind::Intent {
+            return Ok(());
+        }
         let before = |other: &&Entry| other.line == entry.line && other.attempt == entry.attempt;
         let of_line: Vec<&Entry> = journal.iter().filter(before).collect();
         let begun = of_line.iter().map(|entry| match entry.kind {
@@ -20,7 +23,7 @@ impl Ledger {
             Kind::NotStarted => -1,
             _ => 0,
         });
-        if entry.kind != Kind::Intent || begun.sum::<i64>() > 1 {
+        if begun.sum::<i64>() > 1 {
             return Ok(());
         }
         let Some(known) = self.known.get(&(who, entry.line.job.clone())) else { return Ok(()) };

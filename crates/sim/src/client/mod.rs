@@ -42,6 +42,10 @@ pub struct AgentNode {
     agent: Agent,
     uplink: Uplink,
     download: Option<(LineId, Download)>,
+    /// When the machine is to be woken: asked after each of its steps.
+    wakes_at: Option<Time>,
+    /// When there may be something new to say of the host.
+    facts_at: Time,
 }
 
 impl AgentNode {
@@ -55,6 +59,8 @@ impl AgentNode {
             agent: Agent::new(me, name, life),
             uplink: Uplink::new(Time(0)),
             download: None,
+            wakes_at: None,
+            facts_at: Time(0),
         }
     }
 
@@ -90,6 +96,7 @@ impl AgentNode {
         self.agent.numbered(state.alarms.keys().next_back().copied().unwrap_or(0));
         self.uplink = Uplink::new(cx.now);
         self.download = None;
+        self.facts_at = Time(0);
         let step = self.agent.resume(cx.now);
         self.absorb(cx, step);
         self.wake(cx);
@@ -133,6 +140,7 @@ impl AgentNode {
             self.store.put(write);
         }
         cx.out.extend(step.effects.into_iter().map(Out::Effect));
+        self.wakes_at = self.agent.wakes_at();
     }
 
     /// Takes in a message of the higher system.
@@ -152,7 +160,7 @@ impl AgentNode {
 
     /// Does what its time has come for.
     pub fn wake(&mut self, cx: &mut Cx<'_>) {
-        if self.agent.wakes_at().is_some_and(|at| at <= cx.now) {
+        if self.wakes_at.is_some_and(|at| at <= cx.now) {
             self.input(cx, Input::Tick);
         }
         if self.uplink.asks(cx) {
@@ -167,7 +175,7 @@ impl AgentNode {
     /// When [`AgentNode::wake`] is next of use.
     pub fn wakes_at(&self, now: Time) -> Time {
         let download = self.download.as_ref().and_then(|(_, download)| download.wakes_at(now));
-        let times = [self.agent.wakes_at(), download, says::next(&self.me, now)];
+        let times = [self.wakes_at, download, says::next(&self.me, now)];
         times.into_iter().flatten().fold(self.uplink.wakes_at(), Time::min)
     }
 

@@ -11,6 +11,8 @@ use packhorse_domain::planner::OrderPart;
 use packhorse_domain::report::{Body, Receipt, Report};
 
 use super::{AgentNode, AgentWrite};
+use packhorse_domain::time::Time;
+
 use crate::cx::Cx;
 use crate::msg::{Lives, Msg, Order};
 use crate::options::Plant;
@@ -43,6 +45,7 @@ impl AgentNode {
                 self.reconsider(cx);
             }
             Order::Job(doc, part) => self.take_job(cx, &doc, &part),
+            Order::Control(_) => {}
             Order::Receipts(receipts) => {
                 receipts.into_iter().for_each(|receipt| self.input(cx, Input::Receipt(receipt)));
             }
@@ -103,6 +106,10 @@ impl AgentNode {
 
     /// Says what it is like, when that is news.
     pub(super) fn say_facts(&mut self, cx: &mut Cx<'_>) {
+        if cx.now < self.facts_at {
+            return;
+        }
+        self.facts_at = says::next(&self.me, cx.now).unwrap_or(Time::MAX);
         let facts = says::facts(&self.me, cx.now);
         let mut said = self.store.now().alarms.values().rev();
         let told = said.find_map(|report| match &report.body {
@@ -163,7 +170,8 @@ impl AgentNode {
         let mut kept: BTreeMap<u64, Report> = state
             .journal
             .iter()
-            .filter(|entry| entry.report.is_some_and(|no| no > from))
+            .rev()
+            .take_while(|entry| entry.report.is_none_or(|no| no > from))
             .filter_map(|entry| self.agent.report_of(entry))
             .map(|report| (report.no, report))
             .collect();

@@ -1,14 +1,18 @@
 //! Content: a relay takes in each package once and serves it while it arrives; the managing server has everything.
 
+use std::collections::BTreeSet;
+
 use packhorse_domain::fetch::RangeSet;
-use packhorse_domain::ids::{HostId, PackageId};
+use packhorse_domain::ids::{JobKey, PackageId};
 use packhorse_domain::instruction::LineKey;
-use packhorse_domain::job::Job;
-use packhorse_domain::lease::Dated;
+use packhorse_domain::job::{Intent, Job, JobType};
+use packhorse_domain::lease::{self, Dated};
 use packhorse_domain::planner::{Due, copy_due};
 use packhorse_domain::report::{Body, CopyReport, Traffic};
+use packhorse_domain::time::Time;
 
-use super::{Hub, HubWrite};
+use super::state::JobRow;
+use super::{Hub, HubWrite, Kept};
 use crate::cx::{Cx, Seen};
 use crate::download::{Download, Standing};
 use crate::msg::Msg;
@@ -24,6 +28,8 @@ pub struct Serving {
     request: u64,
     pub(super) left: RangeSet,
     in_flight: bool,
+    /// When the reader was last heard of.
+    pub(super) heard: Time,
 }
 
 impl Hub {
@@ -38,16 +44,21 @@ impl Hub {
         if cx.package(&who.1).is_none() {
             return;
         }
-        self.serving.insert(who, Serving { request, left: chunks, in_flight: false });
+        self.serving.insert(who, Serving { request, left: chunks, in_flight: false, heard: cx.now });
+        if !self.store.now().copies.contains_key(&who.1) {
+            self.asked.insert(who.1);
+        }
+        cx.seen.push(Seen::AskedBelow(who.1));
         if let Some(parent) = self.parent {
             self.take_in_copies(cx, parent);
         }
     }
 
     /// A piece is written down below: the next one may go.
-    pub(super) fn frame_stored(&mut self, _cx: &mut Cx<'_>, who: (NodeId, PackageId), request: u64) {
+    pub(super) fn frame_stored(&mut self, cx: &mut Cx<'_>, who: (NodeId, PackageId), request: u64) {
         if let Some(serving) = self.serving.get_mut(&who).filter(|serving| serving.request == request) {
             serving.in_flight = false;
+            serving.heard = cx.now;
             if serving.left.is_empty() {
                 self.serving.remove(&who);
             }
@@ -77,12 +88,16 @@ impl Hub {
             cx.send(*node, Msg::Frame { request: serving.request, package: *package, chunks });
             self.used.insert(*package, cx.now);
         }
-        self.forget_passed();
+        self.forget_passed(cx);
     }
 
     /// Takes in what open jobs below need and is not here.
     pub(super) fn take_in_copies(&mut self, cx: &mut Cx<'_>, parent: NodeId) {
-        let wanted: Vec<PackageId> = self.wanted_copies(cx);
+        if self.is_shut(cx.now) {
+            cx.stats.shut_lines += u64::from(!self.downloads.is_empty());
+            return self.downloads.clear();
+        }
+        let wanted = self.wanted_copies(cx);
         self.downloads.retain(|package, _| wanted.contains(package));
         self.passing.retain(|package, _| wanted.contains(package));
         for package in wanted {
@@ -109,29 +124,51 @@ impl Hub {
         }
     }
 
-    fn wanted_copies(&self, cx: &Cx<'_>) -> Vec<PackageId> {
+    /// What is to be taken in and is not here: what open lines at or below this relay need, if it comes unasked; and what a
+    /// lower system asks for.
+    fn wanted_copies(&self, cx: &Cx<'_>) -> BTreeSet<PackageId> {
         let state = self.store.now();
-        let mut wanted = Vec::new();
-        for row in state.jobs.values() {
-            let job = row.doc.unverified();
-            // Lines are counted only where that decides anything.
-            let kept = |id: &PackageId| state.copies.contains_key(id) && !cx.planted(Plant::FetchKept);
-            let missing = job.packages.iter().any(|package| !kept(&package.id));
-            if missing && copy_due(job, self.open_lines_of(job), cx.now) == Due::Now {
-                let missing = job.packages.iter().map(|package| package.id);
-                wanted.extend(missing.filter(|id| !kept(id)));
+        let kept = |package: &PackageId| state.copies.contains_key(package) && !cx.planted(Plant::FetchKept);
+        let mut wanted = BTreeSet::new();
+        let mut suspended = BTreeSet::new();
+        for (key, packages) in &state.open {
+            let Some(job) = state.jobs.get(key).map(|row| row.doc.unverified()) else { continue };
+            for (package, open) in packages.iter().filter(|(package, _)| !kept(package)) {
+                if job.intent == Intent::Suspended && open.all > 0 {
+                    suspended.insert(*package);
+                }
+                // Lines are looked at only where that decides anything.
+                let due = copy_due(job, open.in_need(job.job_type), open.begun, cx.now) == Due::Now;
+                if due && (self.comes_unasked(cx, job, package) || self.asked.contains(package)) {
+                    wanted.insert(*package);
+                }
             }
         }
-        wanted.sort_unstable();
-        wanted.dedup();
+        // Another life of a relay below may need what the lines here say it has.
+        let asked = self.asked.iter().filter(|package| !kept(package) && !suspended.contains(package));
+        wanted.extend(asked.filter(|package| !self.waited_for(package, cx.now).is_empty()));
         wanted
     }
 
-    fn open_lines_of(&self, job: &Job) -> u64 {
-        // Lines are kept in the order of their jobs.
-        let first = LineKey { job: job.key.clone(), package: PackageId([0; 32]), host: HostId([0; 16]) };
-        let lines = self.store.now().lines.range(first..).take_while(|(key, _)| key.job == job.key);
-        lines.filter(|(_, line)| !line.shown().is_end()).count() as u64
+    fn comes_unasked(&self, cx: &Cx<'_>, job: &Job, package: &PackageId) -> bool {
+        let gone = self.store.now().gone.get(package).copied().filter(|_| !cx.planted(Plant::FetchGone));
+        lease::comes_unasked(gone, job.starts(), cx.now)
+            || (job.job_type == JobType::Transfer && self.own_line_is_open(&job.key, package))
+    }
+
+    fn own_line_is_open(&self, job: &JobKey, package: &PackageId) -> bool {
+        let Some(host) = self.me else { return false };
+        let key = LineKey { job: job.clone(), package: *package, host };
+        self.store.now().lines.get(&key).is_some_and(|line| !line.shown().is_end())
+    }
+
+    /// Whether a transfer to this relay wants it: where there is no room it waits.
+    pub(super) fn is_transferred_here(&self, package: &PackageId) -> bool {
+        let state = self.store.now();
+        state.open.iter().filter(|(_, packages)| packages.contains_key(package)).any(|(key, _)| {
+            let transfer = |row: &JobRow| row.doc.unverified().job_type == JobType::Transfer;
+            state.jobs.get(key).is_some_and(transfer) && self.own_line_is_open(key, package)
+        })
     }
 
     /// A piece came from the higher system.
@@ -164,20 +201,27 @@ impl Hub {
 
     fn copy_whole(&mut self, cx: &mut Cx<'_>, id: PackageId) {
         self.downloads.remove(&id);
+        self.asked.remove(&id);
         self.ledger.release(&id);
         let Some(named) = cx.package(&id).map(|package| package.named.clone()) else { return };
         let date = self.date_on_arrival(cx, &named);
-        self.set_date(cx, id, date);
+        self.put_copy(cx, id, Kept { date, arrived: cx.now });
         cx.stats.copies += 1;
         self.settle_transfers(cx);
     }
 
-    /// Writes a copy's date and says it upwards.
+    /// Moves a copy's date.
     pub(super) fn set_date(&mut self, cx: &mut Cx<'_>, id: PackageId, date: Dated) {
-        self.store.put(HubWrite::Copy(id, date));
+        let arrived = self.store.now().copies.get(&id).map_or(cx.now, |kept| kept.arrived);
+        self.put_copy(cx, id, Kept { date, arrived });
+    }
+
+    /// Writes a copy down and says it upwards.
+    fn put_copy(&mut self, cx: &mut Cx<'_>, id: PackageId, kept: Kept) {
+        self.store.put(HubWrite::Copy(id, kept));
         let size_bytes = self.store.now().chunks(&id).len();
         let traffic = Traffic { received_bytes: size_bytes, ..Traffic::default() };
-        let copy = CopyReport { package: id, keep_until: Some(date.until), size_bytes, traffic };
+        let copy = CopyReport { package: id, keep_until: Some(kept.date.until), size_bytes, traffic };
         self.say(cx, Body::Copy(copy));
     }
 }

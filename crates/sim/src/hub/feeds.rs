@@ -1,8 +1,10 @@
 //! Orders for direct lower systems: one numbered feed for each.
 
+use std::collections::BTreeSet;
+
 use packhorse_domain::feed::{Answer, Batch, Cursor, answer};
-use packhorse_domain::ids::{Incarnation, JobKey};
-use packhorse_domain::job::JobType;
+use packhorse_domain::ids::{HostId, Incarnation, JobKey};
+use packhorse_domain::job::{Intent, JobType};
 use packhorse_domain::merkle::Prover;
 use packhorse_domain::planner::{OrderPart, PlanLine, Provers, named, order};
 use packhorse_domain::report::Receipt;
@@ -56,11 +58,17 @@ impl Hub {
         cx.stats.rebuilds += 1;
         let life = cx.life();
         self.store.put(HubWrite::FeedNew(lower, life));
-        let covered: Vec<_> = self.covered(lower).map(|place| place.host).collect();
+        let covered: BTreeSet<HostId> = self.covered(lower).map(|place| place.host).collect();
         let state = self.store.now();
         let mut orders: Vec<Order> =
             covered.iter().filter_map(|host| state.places.get(host)).cloned().map(Order::Place).collect();
-        orders.extend(state.jobs.keys().filter_map(|key| self.job_order(key, lower)));
+        let open = |row: &JobRow| row.doc.unverified().intent == Intent::Open;
+        let told = state.jobs.iter().filter(|(_, row)| !cx.planted(Plant::RebuildOpen) || open(row));
+        orders.extend(told.filter_map(|(key, _)| self.order_of(cx, key, lower)));
+        if !lower.agent {
+            let set = covered.iter().filter_map(|host| state.controls.get(host));
+            orders.extend(set.cloned().map(Order::Control));
+        }
         let marks = state.marks.iter().filter(|((origin, _), _)| covered.contains(origin));
         let receipts: Vec<Receipt> = marks
             .map(|((origin, incarnation), upto)| Receipt {
@@ -77,13 +85,38 @@ impl Hub {
 
     /// Tells every direct lower system about a job, as far as it names hosts there. Feeds that nobody has asked for yet are
     /// made when they are asked for.
-    pub(super) fn distribute(&mut self, key: &JobKey) {
-        let lowers: Vec<Lower> = self.store.now().feeds.keys().copied().collect();
+    pub(super) fn distribute(&mut self, cx: &Cx<'_>, key: &JobKey) {
+        let feeds = self.store.now().feeds.keys().copied();
+        let lowers: Vec<Lower> = feeds.filter(|lower| self.tells(cx, *lower)).collect();
         for lower in lowers {
-            if let Some(order) = self.job_order(key, lower) {
+            if let Some(order) = self.order_of(cx, key, lower) {
                 self.store.put(HubWrite::FeedAppend(lower, order));
             }
         }
+    }
+
+    /// What a lower system is told of a job.
+    fn order_of(&self, cx: &Cx<'_>, key: &JobKey, lower: Lower) -> Option<Order> {
+        match self.job_order(key, lower)? {
+            Order::Job(doc, mut part) if cx.planted(Plant::TellOfStrangers) => {
+                part.proofs.clone_from(&self.store.now().jobs.get(key)?.proofs);
+                Some(Order::Job(doc, part))
+            }
+            order => Some(order),
+        }
+    }
+
+    /// For the checks: a lower system that still has something to do for a job and will not find the job's newest revision in
+    /// its feed, though that has just become durable here.
+    pub fn untold(&self, key: &JobKey) -> Option<Lower> {
+        let durable = self.store.durable();
+        let revision = durable.jobs.get(key)?.doc.unverified().revision;
+        let told = |order: &Order| match order {
+            Order::Job(doc, _) => doc.unverified().key == *key && doc.unverified().revision >= revision,
+            _ => false,
+        };
+        let untold = durable.feeds.iter().filter(|(_, feed)| !feed.entries.values().any(told));
+        untold.map(|(lower, _)| *lower).find(|lower| self.job_order(key, *lower).is_some())
     }
 
     fn job_order(&self, key: &JobKey, lower: Lower) -> Option<Order> {
@@ -96,7 +129,9 @@ impl Hub {
             self.covered(lower).filter_map(|place| self.plan_line(row, place.host)).collect();
         // A relay that has no line of it (yet) gets a job that takes in hosts later: it does that also while it is cut off.
         let grows = !lower.agent && row.doc.unverified().grows();
-        let mut part = match order(&lines, &provers(row)) {
+        let listed = lines.iter().any(|line| line.leaf.is_some());
+        let provers = if listed { provers(row) } else { Provers::new() };
+        let mut part = match order(&lines, &provers) {
             None if grows => OrderPart::default(),
             part => part?,
         };
@@ -105,7 +140,7 @@ impl Hub {
         (grows || part.ended.len() < lines.len()).then(|| Order::Job(row.doc.clone(), part))
     }
 
-    fn plan_line(&self, row: &JobRow, host: packhorse_domain::ids::HostId) -> Option<PlanLine> {
+    fn plan_line(&self, row: &JobRow, host: HostId) -> Option<PlanLine> {
         let job = row.doc.unverified();
         let (attempt, leaf) = *self.store.now().named.get(&(job.key.clone(), host))?;
         // The host's own word counts, not a verdict: a host that has not said so may still act.

@@ -1,7 +1,7 @@
 //! At the managing server: what an administrator does, and what time does to jobs.
 
 use packhorse_domain::ids::{HostId, JobKey};
-use packhorse_domain::instruction::{Line, LineKey, State, Verdict};
+use packhorse_domain::instruction::{LineKey, State, Verdict};
 use packhorse_domain::job::{Clause, Intent, Job, JobPackage, JobType, Place, Proof, Round, Terms};
 use packhorse_domain::lease::Keep;
 use packhorse_domain::merkle::{Slice, root};
@@ -9,6 +9,7 @@ use packhorse_domain::planner::{Opened, opens};
 use packhorse_domain::time::Time;
 use packhorse_domain::version::not_above;
 
+use super::state::is_unchosen;
 use super::{Hub, HubWrite};
 use crate::cx::Cx;
 use crate::msg::Order;
@@ -52,7 +53,7 @@ pub struct Wanted {
 fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
     let (secs, days) = (cx.rng.between(20, 600), cx.rng.below(3) as u32);
     match cx.rng.below(6) {
-        0 => Some(Keep::Until(cx.now.plus_secs(secs))),
+        0 => Some(Keep::Until(cx.now.plus_secs(secs * cx.pace))),
         1 => Some(Keep::Days(days)),
         _ => None,
     }
@@ -61,14 +62,14 @@ fn keep(cx: &mut Cx<'_>) -> Option<Keep> {
 impl Hub {
     /// Writes down where a host stands.
     pub fn register(&mut self, place: Place) {
-        self.store.put(HubWrite::Place(Signed::sign(place)));
+        self.put_place(Signed::sign(place));
     }
 
     /// A host's place anew: told on the way to it, and the host taken in where it is named now.
     pub fn place_anew(&mut self, cx: &mut Cx<'_>, place: Place) {
         let host = place.host;
         let signed = Signed::sign(place);
-        self.store.put(HubWrite::Place(signed.clone()));
+        self.put_place(signed.clone());
         let lower = signed.verify().and_then(|place| self.direct(place));
         if let Some(lower) = lower.filter(|lower| self.store.now().feeds.contains_key(lower)) {
             self.store.put(HubWrite::FeedAppend(lower, Order::Place(signed)));
@@ -142,7 +143,7 @@ impl Hub {
             self.open_at_top(cx, &job, opened);
         }
         self.judge_cancelled(cx, &job);
-        self.distribute(&job.key);
+        self.distribute(cx, &job.key);
     }
 
     /// As at a relay, but a next attempt goes through the table of states.
@@ -166,7 +167,7 @@ impl Hub {
             (&a.label.cabinet, &a.label.name) == (&b.label.cabinet, &b.label.name)
         };
         let mut over: Vec<LineKey> = Vec::new();
-        for key in self.store.now().lines.keys().filter(|key| key.job < newer.key) {
+        for (key, _) in self.store.now().open_lines().filter(|(key, _)| key.job < newer.key) {
             let Some(old) = jobs.get(&key.job).map(|row| row.doc.unverified()) else { continue };
             let package = old.packages.iter().find(|package| package.id == key.package);
             let replaced = package.is_some_and(|old| newer.packages.iter().any(|new| same(old, new)));
@@ -186,7 +187,7 @@ impl Hub {
                 over.push(key.clone());
             }
         }
-        self.judge(cx, Verdict::Superseded, |key| over.contains(key));
+        self.judge_lines(cx, Verdict::Superseded, over);
     }
 
     /// Cancels an open job; answers whether there was one.
@@ -205,6 +206,17 @@ impl Hub {
         job.revision += 1;
         job.intent = Intent::Suspended;
         cx.stats.suspended_jobs += 1;
+        self.publish(cx, job, Vec::new());
+        true
+    }
+
+    /// Closes an open job, so that it takes in nobody who comes later; answers whether there was one.
+    pub fn close_job(&mut self, cx: &mut Cx<'_>, key: &JobKey) -> bool {
+        let open = self.open_job(cx, key).filter(|job| job.grows() && job.terms.closed.is_none());
+        let Some(mut job) = open else { return false };
+        job.revision += 1;
+        job.terms.closed = Some(cx.now);
+        cx.stats.closed_jobs += 1;
         self.publish(cx, job, Vec::new());
         true
     }
@@ -237,7 +249,8 @@ impl Hub {
     }
 
     fn failed_hosts(&self, job: &Job) -> Vec<HostId> {
-        let named = self.store.now().named.keys().filter(|(of, _)| *of == job.key).map(|(_, host)| *host);
+        let all = (job.key.clone(), HostId([0; 16]))..=(job.key.clone(), HostId([0xff; 16]));
+        let named = self.store.now().named.range(all).map(|((_, host), _)| *host);
         named
             .filter(|host| {
                 let shown: Vec<State> = self.lines_of(job, *host).map(|line| line.shown()).collect();
@@ -253,26 +266,15 @@ impl Hub {
 
     /// Ends as missed, as far as this system knows, what has not begun by its job's end.
     pub(super) fn judge_missed(&mut self, cx: &Cx<'_>) {
-        let jobs = self.store.now().jobs.values().map(|row| row.doc.unverified());
-        let over: Vec<JobKey> = jobs.filter(|job| job.until <= cx.now).map(|job| job.key.clone()).collect();
-        if !over.is_empty() {
-            let state = self.store.now();
-            let offer = |key: &LineKey| {
-                state.jobs.get(&key.job).is_some_and(|row| row.doc.unverified().job_type == JobType::Offer)
-            };
-            let unchosen: Vec<LineKey> = state
-                .lines
-                .iter()
-                .filter(|(key, line)| over.contains(&key.job) && offer(key) && is_unchosen(line))
-                .map(|(key, _)| key.clone())
-                .collect();
-            self.judge(cx, Verdict::OfferEnded, |key| unchosen.contains(key));
-            self.judge(cx, Verdict::Missed, |key| over.contains(&key.job) && !unchosen.contains(key));
+        let state = self.store.now();
+        let jobs = state.open.keys().filter_map(|key| state.jobs.get(key)).map(|row| row.doc.unverified());
+        let over: Vec<(JobKey, JobType)> =
+            jobs.filter(|job| job.until <= cx.now).map(|job| (job.key.clone(), job.job_type)).collect();
+        for (key, job_type) in over {
+            if job_type == JobType::Offer {
+                self.judge(cx, Verdict::OfferEnded, &key, |_, line| is_unchosen(line));
+            }
+            self.judge(cx, Verdict::Missed, &key, |_, line| !line.shown().is_end());
         }
     }
-}
-
-/// As far as this system knows, nobody has chosen it.
-fn is_unchosen(line: &Line) -> bool {
-    matches!(line.state, State::Registered | State::Waiting | State::Offered)
 }

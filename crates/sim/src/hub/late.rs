@@ -37,18 +37,17 @@ impl Hub {
             let Some(row) = self.store.now().jobs.get(&key) else { continue };
             let job = row.doc.unverified().clone();
             let places = hosts.iter().filter_map(|host| self.store.now().places.get(host)?.verify());
-            let below = places.filter(|place| self.direct(place).is_some());
+            let below = places.filter(|place| self.reached_through(&place.host).is_some());
             let named: Vec<Opened> = opens(&job, &[], &[], below.map(|place| self.standing(place, cx.now)));
             let mut news = false;
             for opened in named {
-                let place = self.store.now().places.get(&opened.host).and_then(Signed::verify);
-                if place.is_some_and(|place| self.direct(place).is_some()) {
+                if self.reached_through(&opened.host).is_some() {
                     news |= self.open_lines(cx, &job, opened);
                 }
             }
             if news {
                 cx.stats.taken_in_late += 1;
-                self.distribute(&key);
+                self.distribute(cx, &key);
             }
         }
     }

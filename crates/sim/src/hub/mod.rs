@@ -6,23 +6,27 @@
 //! | `feeds` | orders for direct lower systems |
 //! | `reports` | reports from them |
 //! | `orders` | at a relay: orders from the higher system |
+//! | `control` | what is set at relays |
 //! | `jobs` | at the managing server: what an administrator does |
 //! | `late` | who comes later |
+//! | `reach` | through whom a host is reached |
 //! | `copies` | at a relay: taking packages in; serving them, at both |
 //! | `room` | at a relay: room, dates, and what passes through |
 //! | `transfers` | at a relay: its own lines of transfers |
 
+mod control;
 mod copies;
 mod feeds;
 mod jobs;
 mod late;
 mod orders;
+mod reach;
 mod reports;
 mod room;
 mod state;
 mod transfers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, PackageId};
@@ -32,9 +36,10 @@ use packhorse_domain::room::Ledger;
 use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 
+pub use control::{Control, minute_of};
 pub use copies::PIECE_CHUNKS;
 pub use jobs::{Destination, Wanted};
-pub use state::{HubState, HubWrite};
+pub use state::{Feed, HubState, HubWrite, Kept};
 
 use crate::cx::{Cx, Seen};
 use crate::download::Download;
@@ -46,6 +51,7 @@ use crate::store::Store;
 use crate::uplink::Uplink;
 use copies::Serving;
 use feeds::Held;
+use reach::Reach;
 
 /// How often verdicts and copies are looked at, in seconds.
 const ROUND_SECS: i64 = 30;
@@ -71,6 +77,9 @@ pub struct Hub {
     runs: BTreeMap<Lower, Runs>,
     last_seen: BTreeMap<HostId, Time>,
     next_round: Time,
+    reach: Reach,
+    /// Packages that a lower system asked for and that are not here.
+    asked: BTreeSet<PackageId>,
 }
 
 impl Hub {
@@ -92,6 +101,8 @@ impl Hub {
             runs: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             next_round: Time(0),
+            reach: Reach::default(),
+            asked: BTreeSet::new(),
         }
     }
 
@@ -105,6 +116,8 @@ impl Hub {
         self.passing.clear();
         self.runs.clear();
         self.next_round = cx.now;
+        self.asked.clear();
+        self.reach_anew();
         self.wake(cx);
     }
 
@@ -158,12 +171,6 @@ impl Hub {
         })
     }
 
-    /// The hosts at or below a direct lower system.
-    fn covered(&self, lower: Lower) -> impl Iterator<Item = &Place> {
-        let places = self.store.now().places.values().filter_map(|place| place.verify());
-        places.filter(move |place| self.direct(place) == Some(lower))
-    }
-
     /// Takes in a message. `run` names the start of the sender if its connection stands.
     pub fn message(&mut self, cx: &mut Cx<'_>, from: NodeId, run: Option<u64>, msg: Msg) {
         if Some(from) == self.parent {
@@ -199,11 +206,6 @@ impl Hub {
             Msg::Frame { request, package, chunks } => self.frame_came(cx, request, package, &chunks),
             _ => {}
         }
-    }
-
-    /// A system that joined through this one is known; a relay just replaced knows nobody until its feed came.
-    fn knows(&self, lower: Lower) -> bool {
-        self.covered(lower).next().is_some()
     }
 
     /// Does what its time has come for.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::feed::{Batch, receive};
-use packhorse_domain::ids::HostId;
+use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::instruction::{Line, LineKey, Verdict};
 use packhorse_domain::job::{Gate, Intent, Job, Place, Proof, gate};
 use packhorse_domain::planner::{Opened, OrderPart, also, holds, opens};
@@ -43,6 +43,7 @@ impl Hub {
         match order {
             Order::Place(place) => self.take_place(cx, place),
             Order::Job(doc, part) => self.take_job(cx, doc, &part),
+            Order::Control(control) => self.take_control(cx, control),
             Order::Receipts(receipts) => self.take_receipts(receipts),
         }
     }
@@ -54,7 +55,7 @@ impl Hub {
         };
         let known = self.store.now().places.get(&place.host).and_then(Signed::verify);
         if known.is_none_or(|known| known.revision < place.revision) {
-            self.store.put(HubWrite::Place(offered.clone()));
+            self.put_place(offered.clone());
             // A feed made before has no room for it; one that nobody has asked for yet will.
             if let Some(lower) = self.direct(place).filter(|lower| self.store.now().feeds.contains_key(lower))
             {
@@ -90,25 +91,19 @@ impl Hub {
         let places: Vec<Place> = self.hosts_below().cloned().collect();
         let hosts = places.iter().map(|place| self.standing(place, cx.now));
         let mut named = opens(doc.unverified(), &proofs, &part.ended, hosts);
-        let is_below = |host: &HostId| places.iter().any(|place| place.host == *host);
+        let is_below = |host: &HostId| self.reached_through(host).is_some();
         also(doc.unverified(), &part.named, is_below, &mut named);
         for opened in named {
             // A client's route names relays above this one, too: their lines are not here.
-            if places.iter().any(|place| place.host == opened.host) {
+            if self.reached_through(&opened.host).is_some() {
                 news |= self.open_lines(cx, doc.unverified(), opened);
             }
         }
         if news {
             self.dates_move(cx, doc.unverified());
             self.judge_cancelled(cx, doc.unverified());
-            self.distribute(&key);
+            self.distribute(cx, &key);
         }
-    }
-
-    /// The hosts at or below this relay.
-    fn hosts_below(&self) -> impl Iterator<Item = &Place> {
-        let places = self.store.now().places.values().filter_map(Signed::verify);
-        places.filter(|place| self.direct(place).is_some())
     }
 
     /// Writes down that a job names a host, and its lines; answers whether anything of it is new.
@@ -135,21 +130,36 @@ impl Hub {
     /// Ends, as far as this system knows, what a cancelled job has not begun.
     pub(super) fn judge_cancelled(&mut self, cx: &Cx<'_>, job: &Job) {
         if job.intent == Intent::Cancelled {
-            self.judge(cx, Verdict::Cancelled, |key| key.job == job.key);
+            self.judge(cx, Verdict::Cancelled, &job.key, |_, _| true);
         }
     }
 
-    /// Judges the lines that `which` picks.
-    pub(super) fn judge(&mut self, cx: &Cx<'_>, verdict: Verdict, which: impl Fn(&LineKey) -> bool) {
-        let lines = self.store.now().lines.iter().filter(|(key, _)| which(key));
-        let judged: Vec<(LineKey, Line)> = lines
-            .filter_map(|(key, line)| {
-                let mut line = line.clone();
-                line.judge(verdict, cx.now).then(|| (key.clone(), line))
-            })
-            .collect();
-        for (key, line) in judged {
-            self.store.put(HubWrite::Line(key, line));
+    /// Judges the lines of a job that `which` picks.
+    pub(super) fn judge(
+        &mut self,
+        cx: &Cx<'_>,
+        verdict: Verdict,
+        job: &JobKey,
+        which: impl Fn(&LineKey, &Line) -> bool,
+    ) {
+        let lines = self.store.now().lines_of(job).filter(|(key, line)| which(key, line));
+        let picked: Vec<LineKey> = lines.map(|(key, _)| key.clone()).collect();
+        self.judge_lines(cx, verdict, picked);
+    }
+
+    /// Judges lines.
+    pub(super) fn judge_lines(&mut self, cx: &Cx<'_>, verdict: Verdict, lines: Vec<LineKey>) {
+        for key in lines {
+            let judged = self
+                .store
+                .now()
+                .lines
+                .get(&key)
+                .cloned()
+                .and_then(|mut line| line.judge(verdict, cx.now).then_some(line));
+            if let Some(line) = judged {
+                self.store.put(HubWrite::Line(key, line));
+            }
         }
     }
 
@@ -158,8 +168,7 @@ impl Hub {
         for receipt in receipts {
             self.store.put(HubWrite::Mark(receipt));
             let own = Some(receipt.origin) == self.me && receipt.incarnation == self.life();
-            let place = self.store.now().places.get(&receipt.origin).and_then(Signed::verify);
-            if let (false, Some(lower)) = (own, place.and_then(|place| self.direct(place))) {
+            if let (false, Some(lower)) = (own, self.reached_through(&receipt.origin)) {
                 onwards.entry(lower).or_default().push(receipt);
             }
         }

@@ -11,22 +11,26 @@ use packhorse_domain::room::{Answer, Copy, Disk, Want};
 use packhorse_domain::time::Time;
 use packhorse_domain::transfer;
 
+use super::copies::Serving;
 use super::{Hub, HubWrite};
 use crate::cx::{Cx, Seen};
 use crate::download::{Download, Standing};
 use crate::options::Plant;
 use crate::sites::NodeId;
 
-/// A day of the simulation, in microseconds: dates pass within a run.
+/// A day of the simulation, in microseconds, in a run at the usual pace: dates pass within a run.
 const DAY_MICROS: i64 = 400_000_000;
 /// Chunks that may be on their way through at once.
 const WINDOW_CHUNKS: u64 = 8;
+/// A reader that was not heard of for so long has gone, in seconds.
+const SILENCE_SECS: i64 = 15;
 /// The disk under every store: only the limits are ever reached.
 const DISK_CHUNKS: u64 = 1_000_000;
 
-/// The end of a day of the simulation.
-pub fn day_end(from: Time, days: u32) -> Time {
-    Time((from.0 / DAY_MICROS + i64::from(days) + 1) * DAY_MICROS - 1)
+/// When days of the simulation end, in a run of such a pace.
+pub fn day_end(pace: i64) -> impl Fn(Time, u32) -> Time {
+    let day = DAY_MICROS * pace;
+    move |from: Time, days: u32| Time((from.0 / day + i64::from(days) + 1) * day - 1)
 }
 
 impl Hub {
@@ -42,15 +46,16 @@ impl Hub {
         if self.limit().is_none() || cx.planted(Plant::WriteUnasked) {
             return true;
         }
-        if self.passing.contains_key(&package) && !self.waited_for(&package).is_empty() {
+        if self.passing.contains_key(&package) && !self.waited_for(&package, cx.now).is_empty() {
             return false;
         }
         if self.ledger.reserved(&package).is_some() && self.downloads.contains_key(&package) {
             return true;
         }
+        let want = if self.is_transferred_here(&package) { Want::Keep } else { Want::Pass };
         loop {
             self.look(cx);
-            match self.ledger.reserve(package, missing, Want::Keep, cx.now) {
+            match self.ledger.reserve(package, missing, want, cx.now) {
                 Answer::Granted { drop } if drop.is_empty() => {
                     if self.passing.remove(&package).is_some() {
                         self.downloads.remove(&package);
@@ -80,11 +85,11 @@ impl Hub {
         let left: BTreeMap<PackageId, u64> = kept_back.map(|package| (*package, missing(package))).collect();
         let needed = self.needed(cx);
         let pushed_out = cx.planted(Plant::PushOutKept);
-        let copies = state.copies.iter().zip(0..).map(|((package, date), pack)| Copy {
+        let copies = state.copies.iter().zip(0..).map(|((package, kept), pack)| Copy {
             package: *package,
-            keep_until: if pushed_out { Time(0) } else { date.until },
+            keep_until: if pushed_out { Time(0) } else { kept.date.until },
             last_used: self.used.get(package).copied().unwrap_or_default(),
-            pinned: !self.waited_for(package).is_empty(),
+            pinned: !self.waited_for(package, cx.now).is_empty(),
             needed: needed.contains(package),
             packs: BTreeSet::from([pack]),
         });
@@ -99,20 +104,24 @@ impl Hub {
     /// Packages that open lines at or below this relay need.
     fn needed(&self, cx: &Cx<'_>) -> BTreeSet<PackageId> {
         let state = self.store.now();
-        let open = state.lines.iter().filter(|(_, line)| !line.shown().is_end());
-        let due = open.filter(|(key, _)| {
-            state.jobs.get(&key.job).is_some_and(|row| {
-                let job = row.doc.unverified();
-                job.intent != Intent::Cancelled && cx.now < job.until
-            })
-        });
-        due.map(|(key, _)| key.package).collect()
+        let mut needed = BTreeSet::new();
+        for (key, packages) in &state.open {
+            let Some(job) = state.jobs.get(key).map(|row| row.doc.unverified()) else { continue };
+            if job.intent != Intent::Cancelled {
+                let in_need = packages.iter().filter(|(_, open)| {
+                    open.in_need(job.job_type) > 0 && (cx.now < job.until || open.begun > 0)
+                });
+                needed.extend(in_need.map(|(package, _)| *package));
+            }
+        }
+        needed
     }
 
     /// Chunks of a package that lower systems wait for.
-    fn waited_for(&self, package: &PackageId) -> RangeSet {
+    pub(super) fn waited_for(&self, package: &PackageId, now: Time) -> RangeSet {
         let mut all = RangeSet::new();
-        for (_, serving) in self.serving.iter().filter(|((_, of), _)| of == package) {
+        let open = |serving: &Serving| now.secs_since(serving.heard) < SILENCE_SECS;
+        for (_, serving) in self.serving.iter().filter(|((_, of), serving)| of == package && open(serving)) {
             serving.left.ranges().for_each(|range| all.insert(range));
         }
         all
@@ -121,7 +130,8 @@ impl Hub {
     fn drop_copy(&mut self, cx: &mut Cx<'_>, package: PackageId) {
         cx.stats.dropped_copies += 1;
         let was_kept = self.store.now().copies.contains_key(&package);
-        self.store.put(HubWrite::Gone(package));
+        self.store.put(HubWrite::Gone(package, cx.now));
+        self.asked.remove(&package);
         if was_kept {
             let traffic = Traffic::default();
             let copy = CopyReport { package, keep_until: None, size_bytes: 0, traffic };
@@ -136,13 +146,14 @@ impl Hub {
         }
         let needed = self.needed(cx);
         let state = self.store.now();
-        let past = state.copies.iter().filter(|(package, date)| {
-            let being_read = !self.waited_for(package).is_empty();
-            lease::lets_go(date.until, needed.contains(package), being_read, cx.now)
+        let past = state.copies.iter().filter(|(package, kept)| {
+            let being_read = !self.waited_for(package, cx.now).is_empty();
+            lease::lets_go(kept.date.until, kept.arrived, needed.contains(package), being_read, cx.now)
         });
         let mut going: Vec<PackageId> = past.map(|(package, _)| *package).collect();
         let staged = state.staged.keys().filter(|package| !state.copies.contains_key(package));
-        going.extend(staged.filter(|package| !needed.contains(package)).copied());
+        let idle = |package: &&PackageId| !needed.contains(package) && !self.downloads.contains_key(package);
+        going.extend(staged.filter(idle).copied());
         for package in going {
             self.downloads.remove(&package);
             self.ledger.release(&package);
@@ -158,7 +169,7 @@ impl Hub {
         }
         let spool = self.passing.get(&package).cloned().unwrap_or_default();
         let here = self.store.now().chunks(&package);
-        let wanted = self.waited_for(&package).subtract(&here).subtract(&spool);
+        let wanted = self.waited_for(&package, cx.now).subtract(&here).subtract(&spool);
         if spool.len() >= WINDOW_CHUNKS || (wanted.is_empty() && !self.downloads.contains_key(&package)) {
             return;
         }
@@ -176,7 +187,7 @@ impl Hub {
 
     /// Chunks came that pass through: for whoever wants them now.
     pub(super) fn passes(&mut self, cx: &mut Cx<'_>, package: PackageId, chunks: &[u32]) {
-        let wanted = self.waited_for(&package);
+        let wanted = self.waited_for(&package, cx.now);
         if let Some(spool) = self.passing.get_mut(&package) {
             let of_use = chunks.iter().filter(|chunk| wanted.contains(**chunk));
             of_use.for_each(|chunk| spool.insert(*chunk..chunk + 1));
@@ -185,10 +196,10 @@ impl Hub {
     }
 
     /// What everybody has who wanted it is forgotten.
-    pub(super) fn forget_passed(&mut self) {
+    pub(super) fn forget_passed(&mut self, cx: &Cx<'_>) {
         let packages: Vec<PackageId> = self.passing.keys().copied().collect();
         for package in packages {
-            let wanted = self.waited_for(&package);
+            let wanted = self.waited_for(&package, cx.now);
             if let Some(spool) = self.passing.get_mut(&package) {
                 *spool = spool.intersect(&wanted);
             }
@@ -198,8 +209,8 @@ impl Hub {
     /// The date of a copy that is whole now.
     pub(super) fn date_on_arrival(&self, cx: &Cx<'_>, named: &JobPackage) -> Dated {
         let state = self.store.now();
-        if let Some(standing) = state.copies.get(&named.id).filter(|date| date.until > cx.now) {
-            return *standing;
+        if let Some(standing) = state.copies.get(&named.id).filter(|kept| kept.date.until > cx.now) {
+            return standing.date;
         }
         let orders: Vec<KeepOrder> = state
             .jobs
@@ -208,7 +219,7 @@ impl Hub {
             .filter(|job| job.intent != Intent::Cancelled && names(job, named.id))
             .filter_map(|job| transfer::keep_order(job, false))
             .collect();
-        lease::arrived(named.keep_until, &orders, cx.now, &day_end)
+        lease::arrived(named.keep_until, &orders, cx.now, &day_end(cx.pace))
     }
 
     /// A job came by: the dates of the copies it names may move.
@@ -219,7 +230,7 @@ impl Hub {
         };
         for package in &job.packages {
             let Some(standing) = self.store.now().copies.get(&package.id).copied() else { continue };
-            if let Moved::To(date) = lease::moved(&standing, &order, cx.now, &day_end) {
+            if let Moved::To(date) = lease::moved(&standing.date, &order, cx.now, &day_end(cx.pace)) {
                 self.set_date(cx, package.id, date);
             }
         }

@@ -6,13 +6,14 @@ use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::{Cursor, Head};
 use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
-use packhorse_domain::instruction::{Line, LineKey};
-use packhorse_domain::job::{Job, Place, Proof};
+use packhorse_domain::instruction::{Line, LineKey, State};
+use packhorse_domain::job::{Job, JobType, Place, Proof};
 use packhorse_domain::lease::Dated;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::{Receipt, Report};
 use packhorse_domain::time::Time;
 
+use super::control::Control;
 use crate::msg::Order;
 use crate::signed::Signed;
 use crate::sites::Lower;
@@ -34,6 +35,56 @@ pub struct JobRow {
     pub doc: Signed<Job>,
     /// Proofs for hosts at or below this system; at the managing server the whole lists.
     pub proofs: Vec<Proof>,
+}
+
+/// A whole copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Its date.
+    pub date: Dated,
+    /// When it came.
+    pub arrived: Time,
+}
+
+/// How many lines of a job's package have not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenLines {
+    /// Of which the end was not reported.
+    pub unsaid: u64,
+    /// Which are not ended by a verdict either.
+    pub all: u64,
+    /// Those of them that have begun.
+    pub begun: u64,
+    /// Those of them that, if it is an offer, nobody chose.
+    pub unchosen: u64,
+}
+
+impl OpenLines {
+    /// How many need the package: of an offer only the offer travels until it is chosen.
+    pub fn in_need(&self, job_type: JobType) -> u64 {
+        if job_type == JobType::Offer { self.all - self.unchosen } else { self.all }
+    }
+
+    fn of(line: &Line) -> [u64; 4] {
+        let open = !line.shown().is_end();
+        let begun = line.begun || line.state.has_begun();
+        [!line.state.is_end(), open, open && begun, open && is_unchosen(line)].map(u64::from)
+    }
+
+    fn count(&mut self, line: &Line) {
+        let counts = [&mut self.unsaid, &mut self.all, &mut self.begun, &mut self.unchosen];
+        counts.into_iter().zip(OpenLines::of(line)).for_each(|(count, more)| *count += more);
+    }
+
+    fn uncount(&mut self, line: &Line) {
+        let counts = [&mut self.unsaid, &mut self.all, &mut self.begun, &mut self.unchosen];
+        counts.into_iter().zip(OpenLines::of(line)).for_each(|(count, less)| *count -= less);
+    }
+}
+
+/// As far as a system knows, nobody has chosen it.
+pub fn is_unchosen(line: &Line) -> bool {
+    matches!(line.state, State::Registered | State::Waiting | State::Offered)
 }
 
 /// Which reports of a lower system are stored: those of one life of it, for one life of the managing server.
@@ -58,6 +109,10 @@ pub struct HubState {
     pub named: BTreeMap<(JobKey, HostId), (u32, Option<u32>)>,
     /// Lines.
     pub lines: BTreeMap<LineKey, Line>,
+    /// Jobs and packages that have lines which have not ended: an index of `lines`.
+    pub open: BTreeMap<JobKey, BTreeMap<PackageId, OpenLines>>,
+    /// What is set at this relay and at those below.
+    pub controls: BTreeMap<HostId, Signed<Control>>,
     /// Feeds of the direct lower systems.
     pub feeds: BTreeMap<Lower, Feed>,
     /// Up to where reports are stored.
@@ -79,7 +134,9 @@ pub struct HubState {
     /// Chunks that are written down.
     pub staged: BTreeMap<PackageId, RangeSet>,
     /// Whole copies and their dates.
-    pub copies: BTreeMap<PackageId, Dated>,
+    pub copies: BTreeMap<PackageId, Kept>,
+    /// When copies were let go.
+    pub gone: BTreeMap<PackageId, Time>,
     /// At the managing server: which relays said that they keep which package.
     pub copies_below: BTreeMap<(HostId, PackageId), Time>,
 }
@@ -97,6 +154,8 @@ pub enum HubWrite {
     Named(JobKey, HostId, (u32, Option<u32>)),
     /// A line.
     Line(LineKey, Line),
+    /// What is set at a relay.
+    Control(Signed<Control>),
     /// A new, empty feed.
     FeedNew(Lower, Incarnation),
     /// One more entry.
@@ -121,10 +180,10 @@ pub enum HubWrite {
     Hop(Hop),
     /// A chunk.
     Chunk(PackageId, u32),
-    /// A copy is whole, or its date moved.
-    Copy(PackageId, Dated),
-    /// A copy, or what was staged of one, is gone.
-    Gone(PackageId),
+    /// A copy is whole since then, or its date moved.
+    Copy(PackageId, Kept),
+    /// A copy, or what was staged of one, was let go at that time.
+    Gone(PackageId, Time),
     /// A relay said that it keeps a copy, or not any more.
     CopyBelow(HostId, PackageId, Option<Time>),
 }
@@ -141,6 +200,8 @@ impl HubState {
             jobs: BTreeMap::new(),
             named: BTreeMap::new(),
             lines: BTreeMap::new(),
+            open: BTreeMap::new(),
+            controls: BTreeMap::new(),
             feeds: BTreeMap::new(),
             stored: BTreeMap::new(),
             marks: BTreeMap::new(),
@@ -152,6 +213,7 @@ impl HubState {
             hop: None,
             staged: BTreeMap::new(),
             copies: BTreeMap::new(),
+            gone: BTreeMap::new(),
             copies_below: BTreeMap::new(),
         }
     }
@@ -159,6 +221,43 @@ impl HubState {
     /// Chunks of a package that are here.
     pub fn chunks(&self, package: &PackageId) -> RangeSet {
         self.staged.get(package).cloned().unwrap_or_default()
+    }
+
+    /// The lines of a job.
+    pub fn lines_of(&self, job: &JobKey) -> impl Iterator<Item = (&LineKey, &Line)> {
+        // They lie one after the other.
+        let first = LineKey { job: job.clone(), package: PackageId([0; 32]), host: HostId([0; 16]) };
+        let job = first.job.clone();
+        self.lines.range(first..).take_while(move |(key, _)| key.job == job)
+    }
+
+    /// The lines that have not ended.
+    pub fn open_lines(&self) -> impl Iterator<Item = (&LineKey, &Line)> {
+        self.open.keys().flat_map(|job| self.lines_of(job)).filter(|(_, line)| !line.shown().is_end())
+    }
+
+    fn put_line(&mut self, key: &LineKey, line: &Line) {
+        let before = match self.lines.get_mut(key) {
+            Some(known) => Some(std::mem::replace(known, line.clone())),
+            None => self.lines.insert(key.clone(), line.clone()),
+        };
+        let is_open = |line: &Line| !line.state.is_end();
+        if !is_open(line) && !before.as_ref().is_some_and(is_open) {
+            return;
+        }
+        if !self.open.contains_key(&key.job) {
+            self.open.insert(key.job.clone(), BTreeMap::new());
+        }
+        let Some(packages) = self.open.get_mut(&key.job) else { return };
+        let counts = packages.entry(key.package).or_default();
+        counts.count(line);
+        before.iter().for_each(|before| counts.uncount(before));
+        if counts.unsaid == 0 {
+            packages.remove(&key.package);
+        }
+        if packages.is_empty() {
+            self.open.remove(&key.job);
+        }
     }
 
     fn append(&mut self, lower: &Lower, order: &Order) {
@@ -171,7 +270,7 @@ impl HubState {
     fn prune(&mut self, lower: &Lower, upto: u64) {
         if let Some(feed) = self.feeds.get_mut(lower) {
             feed.head.pruned = feed.head.pruned.max(upto);
-            feed.entries.retain(|n, _| *n > upto);
+            feed.entries = feed.entries.split_off(&(upto + 1));
         }
     }
 
@@ -202,7 +301,10 @@ impl Durable for HubState {
                 self.jobs.insert(doc.unverified().key.clone(), row);
             }
             HubWrite::Named(job, host, how) => drop(self.named.insert((job.clone(), *host), *how)),
-            HubWrite::Line(key, line) => drop(self.lines.insert(key.clone(), line.clone())),
+            HubWrite::Line(key, line) => self.put_line(key, line),
+            HubWrite::Control(control) => {
+                self.controls.insert(control.unverified().relay, control.clone());
+            }
             HubWrite::FeedNew(lower, incarnation) => {
                 let head = Head { incarnation: *incarnation, pruned: 0, last: 0 };
                 self.feeds.insert(*lower, Feed { head, entries: BTreeMap::new() });
@@ -224,8 +326,10 @@ impl Durable for HubState {
                 self.staged.entry(*package).or_default().insert(*chunk..chunk + 1);
             }
             HubWrite::Copy(package, date) => drop(self.copies.insert(*package, *date)),
-            HubWrite::Gone(package) => {
-                self.copies.remove(package);
+            HubWrite::Gone(package, at) => {
+                if self.copies.remove(package).is_some() {
+                    self.gone.insert(*package, *at);
+                }
                 self.staged.remove(package);
             }
             HubWrite::CopyBelow(host, package, until) => match until {

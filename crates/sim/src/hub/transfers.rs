@@ -17,12 +17,17 @@ impl Hub {
     fn own_transfers(&self) -> Vec<(LineKey, Job)> {
         let Some(me) = self.me else { return Vec::new() };
         let state = self.store.now();
-        let open = state.lines.iter().filter(|(key, line)| key.host == me && !line.state.is_end());
-        open.filter_map(|(key, _)| {
-            let job = state.jobs.get(&key.job)?.doc.unverified();
-            (job.job_type == JobType::Transfer).then(|| (key.clone(), job.clone()))
-        })
-        .collect()
+        let mut own = Vec::new();
+        for (key, packages) in &state.open {
+            let Some(job) = state.jobs.get(key).map(|row| row.doc.unverified()) else { continue };
+            if job.job_type != JobType::Transfer {
+                continue;
+            }
+            let keys = packages.keys().map(|id| LineKey { job: key.clone(), package: *id, host: me });
+            let open = |key: &LineKey| state.lines.get(key).is_some_and(|line| !line.state.is_end());
+            own.extend(keys.filter(open).map(|key| (key, job.clone())));
+        }
+        own
     }
 
     /// Ends what is to end now.
@@ -32,11 +37,11 @@ impl Hub {
             let named = job.packages.iter().find(|package| package.id == key.package);
             let facts = Facts {
                 package_until: named.map_or(cx.now, |package| package.keep_until),
-                copy: self.store.now().copies.get(&key.package).copied(),
+                copy: self.store.now().copies.get(&key.package).map(|kept| kept.date),
                 begun: line.begun,
                 verdict: line.verdict.map(|(verdict, _)| verdict),
             };
-            let outcome = match transfer::step(&job, &facts, cx.now, &day_end) {
+            let outcome = match transfer::step(&job, &facts, cx.now, &day_end(cx.pace)) {
                 Step::At(_) | Step::Suspended | Step::TakeIn => continue,
                 Step::Done(date) => {
                     if facts.copy != Some(date) {

@@ -2,11 +2,12 @@
 
 use packhorse_domain::ids::{HostId, JobKey};
 use packhorse_domain::job::{JobPackage, JobType, Terms};
+use packhorse_domain::line::{DAY_MINUTES, Limit};
 use packhorse_domain::time::Time;
 
 use super::{Event, World};
 use crate::cx::Cx;
-use crate::hub::{Destination, Hub, Wanted};
+use crate::hub::{Destination, Hub, Wanted, minute_of};
 use crate::node::Role;
 use crate::sites::SERVER_NODE;
 
@@ -25,6 +26,10 @@ pub enum Admin {
     Retry,
     /// Some host is put into the group.
     PutIn,
+    /// Some job takes nobody in any more.
+    Close,
+    /// Something is set at some relay.
+    Control,
 }
 
 impl World {
@@ -45,6 +50,12 @@ impl World {
         }
         for _ in 0..self.rng.between(0, 3 * often) {
             self.plan_act(Admin::PutIn, 20_000_000, last);
+        }
+        for _ in 0..self.rng.between(0, 2 * often) {
+            self.plan_act(Admin::Close, 60_000_000, last);
+        }
+        for _ in 0..self.rng.between(0, 4 * often) {
+            self.plan_act(Admin::Control, 20_000_000, last);
         }
         for _ in 0..self.rng.between(0, 2 * often) {
             self.plan_act(Admin::Suspend, 20_000_000, last);
@@ -72,10 +83,13 @@ impl World {
             Admin::Resume => self.step(SERVER_NODE, |role, cx| {
                 if let Role::Hub(hub) = role {
                     hub.resume_jobs(cx);
+                    hub.resume_relays(cx);
                 }
             }),
             Admin::Retry => self.on_some_job(Hub::retry_job),
             Admin::PutIn => self.put_in(),
+            Admin::Close => self.on_some_job(Hub::close_job),
+            Admin::Control => self.set_control(),
         }
     }
 
@@ -102,6 +116,33 @@ impl World {
         });
     }
 
+    /// Transfers to a relay are suspended, or its line carries nothing for a part of the day, or everything as before.
+    fn set_control(&mut self) {
+        let relays: Vec<HostId> =
+            self.sites.relays().filter_map(|relay| Some(self.sites.lower(relay)?.host)).collect();
+        let Some(relay) = self.rng.pick(&relays).copied() else { return };
+        let now = self.now;
+        let suspends = self.rng.per_mille(300);
+        let minutes = self.rng.between(0, 2) * self.rng.between(1, 5 * self.options.pace.min(60));
+        let from = i64::from(minute_of(now)) + self.rng.between(0, 5);
+        let wrap = |minute: i64| (minute % i64::from(DAY_MINUTES)) as u16;
+        let limits = match minutes {
+            0 => Vec::new(),
+            minutes => {
+                let slow = Limit { bits_per_sec: 1_000_000, minutes: None };
+                vec![Limit { bits_per_sec: 0, minutes: Some((wrap(from), wrap(from + minutes))) }, slow]
+            }
+        };
+        self.step(SERVER_NODE, |role, cx| {
+            if let Role::Hub(hub) = role {
+                hub.set_control(cx, relay, |control| {
+                    control.suspended = suspends.then_some(control.suspended.unwrap_or(now));
+                    control.limits = limits;
+                });
+            }
+        });
+    }
+
     fn new_job(&mut self) {
         let transfer = self.rng.per_mille(300);
         let to = match self.draw_destination() {
@@ -113,9 +154,9 @@ impl World {
             let drawn = self.rng.pick(&self.packages).map(|package| package.named.clone());
             packages.extend(drawn.filter(|new| packages.iter().all(|old| old.id != new.id)));
         }
-        let later = self.rng.between(10, 300);
+        let later = self.rng.between(10, 300) * self.options.pace;
         let at = self.rng.per_mille(250).then(|| self.now.plus_secs(later));
-        let soon = self.rng.between(30, 900);
+        let soon = self.rng.between(30, 900) * self.options.pace;
         let until = at.unwrap_or(self.now);
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
         let (job_type, terms, until) = match transfer {
@@ -132,7 +173,7 @@ impl World {
     /// Some jobs are offers, which end soon enough for the run to end, and some of those are required from a time on. Some
     /// installs may be put off.
     fn draw_terms(&mut self, starts: Time, until: Time) -> (JobType, Terms, Time) {
-        let (soon, part) = (self.rng.between(120, 900), self.rng.between(20, 100));
+        let (soon, part) = (self.rng.between(120, 900) * self.options.pace, self.rng.between(20, 100));
         if self.rng.per_mille(450) {
             let until = until.min(starts.plus_secs(soon));
             let from = self.rng.per_mille(400).then(|| starts.plus_secs(soon * part / 120));

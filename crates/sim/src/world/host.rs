@@ -7,6 +7,7 @@ use packhorse_domain::reason::Code;
 use super::{Event, World};
 use crate::checks::one_start;
 use crate::client::Local;
+use crate::options::Plant;
 use crate::sites::{NodeId, Package};
 
 impl World {
@@ -106,6 +107,10 @@ impl World {
         let (attempt, nth) = self.intent(id, &line)?;
         let rng = &mut self.rng;
         let evidence = self.nodes[id].machine()?.recover(&line, attempt, nth, rng);
+        let evidence = match evidence {
+            Evidence::Running if self.options.plant == Some(Plant::TakeRunningForGone) => Evidence::Gone,
+            evidence => evidence,
+        };
         match evidence {
             Evidence::Gone => self.stats.interrupted += 1,
             Evidence::Running | Evidence::Exited(_) => self.stats.adopted += 1,

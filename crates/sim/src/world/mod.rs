@@ -82,6 +82,7 @@ pub struct World {
     ledger: Ledger,
     broken: Option<Violation>,
     finished: bool,
+    sweeps: u64,
     stats: Stats,
     trace: Trace,
 }
@@ -104,7 +105,7 @@ impl World {
     pub fn new(seed: u64, options: &Options) -> World {
         let mut rng = Rng::new(seed);
         let sites = Sites::draw(&mut rng, options);
-        let packages = packages(&mut rng);
+        let packages = packages(&mut rng, options.pace);
         let net = Net::draw(&mut rng, sites.all.len(), options.faults);
         let mut world = World {
             options: options.clone(),
@@ -122,6 +123,7 @@ impl World {
             ledger: Ledger::default(),
             broken: None,
             finished: false,
+            sweeps: 0,
             stats: Stats::default(),
             trace: Trace::default(),
         };

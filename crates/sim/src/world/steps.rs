@@ -4,9 +4,9 @@
 use packhorse_domain::agent::{Effect, Input, Ready};
 
 use super::{Event, World};
-use crate::checks::{nobody_is_held, not_taken_twice};
+use crate::checks::{asks_within_limits, nobody_is_held, not_taken_twice};
 use crate::client::Local;
-use crate::cx::{Cx, Out};
+use crate::cx::{Cx, Out, Seen};
 use crate::msg::Msg;
 use crate::node::Role;
 use crate::options::Plant;
@@ -33,8 +33,12 @@ impl World {
         let life = node.role.life();
         let waits = node.role.close();
         for seen in seen {
-            let checked = self.ledger.one_copy(id, life, &seen, &self.packages);
+            let checked = self.ledger.one_copy((id, life), &seen, &self.packages, self.now);
             self.check(checked);
+            if let (Seen::Asked { .. }, Some(hub)) = (&seen, self.nodes[id].hub()) {
+                let checked = asks_within_limits(hub, self.now);
+                self.check(checked);
+            }
             self.check(nobody_is_held(&seen));
             self.check(not_taken_twice(&seen, self.stats.evil_relays));
         }

@@ -7,14 +7,15 @@ use packhorse_domain::time::Time;
 use super::{Event, World};
 use crate::sites::NodeId;
 
-/// Wishes of a run.
+/// Most wishes for each dozen of jobs.
 const WISHES_MAX: i64 = 60;
 
 impl World {
     /// Draws when users decide something.
     pub(super) fn plan_users(&mut self) {
         let last = self.options.rough_secs * 1_000_000;
-        for _ in 0..self.rng.between(0, WISHES_MAX) {
+        let often = self.options.job_count.map_or(1, |jobs| jobs as i64 / 12);
+        for _ in 0..self.rng.between(0, WISHES_MAX * often) {
             let at = Time(self.rng.between(8_000_000.min(last), last));
             self.at(at, Event::User);
         }
@@ -31,7 +32,7 @@ impl World {
             return;
         };
         let Some((line, offer)) = self.rng.pick(&lines).cloned() else { return };
-        let later = self.rng.between(20, 400);
+        let later = self.rng.between(20, 400) * self.options.pace;
         let at = self.rng.per_mille(400).then(|| self.now.plus_secs(later));
         let wish = match (offer, self.rng.below(5)) {
             (false, _) => Wish::Postpone { until: Some(self.now.plus_secs(later)) },
