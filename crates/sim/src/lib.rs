@@ -34,6 +34,7 @@ pub mod signed;
 pub mod sites;
 pub mod stats;
 pub mod store;
+pub mod switching;
 pub mod trace;
 pub mod uplink;
 pub mod world;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The machines, by their module.
-const MACHINES: [&str; 15] = [
+const MACHINES: [&str; 16] = [
     "condition",
     "feed",
     "outbox",
@@ -12,6 +12,7 @@ const MACHINES: [&str; 15] = [
     "instruction",
     "planner",
     "agent",
+    "calling",
     "fetch",
     "lease",
     "room",

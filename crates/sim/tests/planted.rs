@@ -5,8 +5,8 @@
 //! --nocapture` looks for new seeds and prints the table anew.
 
 use packhorse_sim::Rule::{
-    BelowOnly, GoesOn, InItsWindow, NeverBackwards, NoChoiceNoInstall, NoResultLostOrDoubled, OneCopy, OneStart,
-    ReachesTheAbsent, RoomFirst, TwoSignatures,
+    BelowOnly, GoesOn, InItsWindow, NeverBackwards, NoChoiceNoInstall, NoResultLostOrDoubled, OneCopy,
+    OneStart, ReachesTheAbsent, RoomFirst, TwoSignatures,
 };
 use packhorse_sim::{Failure, Options, Plant, Rule, run};
 
