@@ -148,7 +148,7 @@ impl Run {
         if self.rng.per_mille(20) {
             self.restart(n, secs)?;
         } else if self.rng.per_mille(4) {
-            self.move_host(n, secs);
+            self.move_host(n, secs)?;
         }
         Ok(())
     }
@@ -170,13 +170,13 @@ impl Run {
     }
 
     /// An administrator lets a host call the others of its list first, in another order.
-    fn move_host(&mut self, n: usize, secs: i64) {
+    fn move_host(&mut self, n: usize, secs: i64) -> Result<(), String> {
         self.stats.moved += 1;
         let mut list: Vec<usize> = self.hosts[n].place.above.iter().map(|above| number(above.id)).collect();
         list.rotate_left(1);
         let known = self.hosts[n].place.called;
         let moved = place(n, &list, list[0], known);
-        self.placed(n, moved, secs);
+        self.placed(n, moved, known, secs)
     }
 
     /// The managing server hears of what hosts did, and moves them.
@@ -195,20 +195,26 @@ impl Run {
             self.stats.late_places += u64::from(call.number < host.kept.number);
             let mut signed = place(n, &list, number(call.to), call.number);
             if self.fault == Some(Fault::BelieveOldPlaces) {
-                signed.called = u64::MAX;
+                signed.called = host.kept.number;
             }
-            self.placed(n, signed, secs);
+            self.placed(n, signed, call.number, secs)?;
         }
         Ok(())
     }
 
-    fn placed(&mut self, n: usize, place: Place, secs: i64) {
+    /// A place comes that was signed when the managing server had heard up to `heard`.
+    fn placed(&mut self, n: usize, place: Place, heard: u64, secs: i64) -> Result<(), String> {
         let host = &mut self.hosts[n];
+        let before = host.kept;
         if host.machine.placed(&place, at(secs)) {
             host.kept = host.machine.call();
+            if heard < before.number && place.above.iter().any(|above| above.id == before.to) {
+                return Err(format!("host {n} at {secs} s: moved by a place from before it was heard of"));
+            }
         }
         host.look = None;
         host.place = place;
+        Ok(())
     }
 
     fn is_up(&mut self, id: HostId, secs: i64) -> bool {

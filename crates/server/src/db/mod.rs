@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod calling;
+pub mod calls;
 pub mod control;
 pub mod copies;
 pub mod delegations;

@@ -19,7 +19,9 @@ use super::jobs::JobRow;
 use super::join::read_own_job;
 use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, calling, control, copies, feeds, moving, outbox, relay_jobs, standings};
+use super::{
+    Command, DbError, calling, calls, control, copies, feeds, moving, outbox, relay_jobs, standings,
+};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -86,7 +88,7 @@ impl Command for StoreReports {
             return Ok(answer);
         }
         // Before it is judged what is below the sender, and before their lines are looked for.
-        let called = calling::reported(tx, &self.here, self.position, self.lower, &batch)?;
+        let called = calls::reported(tx, &self.here, self.position, self.lower, &batch)?;
         (answer.moved, answer.lowers) = (called.moved, called.lowers);
         let learned = relay_jobs::reported(tx, self.lower, &batch, self.now)?;
         let (known, places) = load(tx, self.position, self.lower, &batch)?;
