@@ -358,13 +358,17 @@ impl System {
         self.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// The counters and the room, now.
+    /// The counters and the room, now: a relay's as far as its limit allows, the managing server's as far as its disk goes.
     pub fn traffic(&self) -> Traffic {
+        let free = match self.position {
+            Position::Top => self.store.disk().map(|disk| disk.free_bytes),
+            Position::Relay => self.copies.room.free_bytes(self),
+        };
         Traffic {
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             used_bytes: self.store.used_bytes().unwrap_or(0),
-            free_bytes: self.copies.room.free_bytes(self).unwrap_or(0),
+            free_bytes: free.unwrap_or(0),
         }
     }
 

@@ -581,6 +581,9 @@ pub struct PlanView {
     /// When everything is delivered, as far as it follows from rates that were measured; RFC 3339.
     #[serde(default)]
     pub ends: Option<String>,
+    /// Of a staged install: the plan of its transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Box<PlanView>>,
     /// The whole plan as text, as the command line prints it.
     pub text: String,
 }

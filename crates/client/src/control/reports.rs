@@ -160,6 +160,6 @@ impl Reports {
             package: now.line.package.into(),
             percent: now.percent,
         });
-        Soft { presence: Vec::new(), progress: progress.into_iter().collect() }
+        Soft { progress: progress.into_iter().collect(), ..Soft::default() }
     }
 }

@@ -69,6 +69,7 @@ mod tests {
             out: vec![],
             lines: vec![],
             ends: None,
+            stage: None,
             text: text.into(),
         };
         assert_eq!(plan(&view), text.replace('\u{1b}', " ").trim_end());

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 
 use super::make::{Made, MakeJob, announce};
 use super::wish::Wish;
-use super::{Admin, AdminError, jobs as shown_jobs, known, may};
+use super::{Admin, AdminError, jobs as shown_jobs, known, may, plan_kept};
 use crate::capability::Capabilities;
 use crate::db::{Command, DbError, join};
 use crate::signer::Signer;
@@ -24,6 +24,8 @@ struct Again {
     capabilities: Capabilities,
     epoch: u64,
     address: JobAddress,
+    /// To be kept with it.
+    plan: String,
     now: Time,
 }
 
@@ -31,15 +33,25 @@ impl Command for Again {
     type Answer = Made;
 
     fn apply(self, tx: &Connection) -> Result<Made, DbError> {
-        let record = shown_jobs::record(tx, self.signer.issuer(), &self.address)?;
-        self.signer.owns(&record.key)?;
-        let job = join::read_own_job(&record.envelope)
-            .ok_or_else(|| DbError::damaged(format!("job {}", record.key)))?;
-        let to: Vec<String> = serde_json::from_str(&record.asked).map_err(DbError::damaged)?;
-        let wish = wish(&job, to, self.now)?;
+        let wish = once_more(tx, &self.signer, &self.address, self.now)?;
         let (capabilities, epoch) = (self.capabilities, self.epoch);
-        MakeJob { signer: self.signer, capabilities, epoch, wish, plan: None }.apply(tx)
+        MakeJob { signer: self.signer, capabilities, epoch, wish, plan: self.plan }.apply(tx)
     }
+}
+
+/// What is wished when the job at this address is made once more.
+fn once_more(
+    connection: &Connection,
+    signer: &Signer,
+    address: &JobAddress,
+    now: Time,
+) -> Result<Wish, DbError> {
+    let record = shown_jobs::record(connection, signer.issuer(), address)?;
+    signer.owns(&record.key)?;
+    let job = join::read_own_job(&record.envelope)
+        .ok_or_else(|| DbError::damaged(format!("job {}", record.key)))?;
+    let to: Vec<String> = serde_json::from_str(&record.asked).map_err(DbError::damaged)?;
+    wish(&job, to, now)
 }
 
 /// What is wished when a job is made once more.
@@ -80,12 +92,19 @@ pub async fn again(
 ) -> Result<Json<JobMade>, AdminError> {
     let system = &admin.system;
     known::refresh(system).await?;
+    let (signer, address, now) =
+        (may::signer(system, "job again", false)?, shown_jobs::address(&job)?, now());
+    let wish = {
+        let (signer, address) = (signer.clone(), address.clone());
+        system.db.read(move |connection| once_more(connection, &signer, &address, now)).await?
+    };
     let command = Again {
-        signer: may::signer(system, "job again", false)?,
+        signer,
         capabilities: system.capabilities.clone(),
         epoch: system.epoch,
-        address: shown_jobs::address(&job)?,
-        now: now(),
+        address,
+        plan: plan_kept::of(system, wish, None).await?,
+        now,
     };
     let made = system.db.write(command).await?;
     Ok(Json(announce(system, made)))

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use packhorse_domain::ids::JobKey;
 use packhorse_domain::job::{Intent, Job, JobPackage, JobType, Proof, Round};
+use packhorse_domain::time::Time;
 use packhorse_wire::admin::{JobMade, NewJob, NewTerms};
 use rusqlite::Connection;
 
@@ -32,7 +33,7 @@ pub struct MakeJob {
     /// What is wanted.
     pub wish: Wish,
     /// What was planned, as it is kept.
-    pub plan: Option<String>,
+    pub plan: String,
 }
 
 /// A job that was made or changed, and the lower systems with something new in their feeds.
@@ -79,9 +80,7 @@ impl Command for MakeJob {
         match jobs::take(tx, &incoming, &self.capabilities, self.wish.now)? {
             Taken::Stored { job, lines, lowers } => {
                 self.signer.announce(tx, &incoming, self.wish.now)?;
-                if let Some(plan) = &self.plan {
-                    history::keep_plan(tx, job, plan)?;
-                }
+                history::keep_plan(tx, job, &self.plan)?;
                 Ok(Made { key, lines, lowers })
             }
             Taken::Known | Taken::Older => Err(DbError::internal(format!("job {key} is there already"))),
@@ -112,7 +111,10 @@ impl Command for MakeStaged {
 }
 
 /// The transfer of a staged install: the same packages, to the relays on the way to the same hosts.
-fn staged(new: &NewJob) -> Result<Option<NewJob>, DbError> {
+///
+/// # Errors
+/// It is no install.
+pub fn staged(new: &NewJob) -> Result<Option<NewJob>, DbError> {
     let Some(stage_at) = &new.terms.stage_at else { return Ok(None) };
     if new.job_type != JobType::Install.as_str() {
         let hint = "packhorse transfer --at TIME, and the offer or the transfer by itself";
@@ -139,23 +141,24 @@ pub async fn make(
     may::refuse_transfer(system, &new)?;
     known::refresh(system).await?;
     let at = now();
-    let command = async |new: &NewJob| -> Result<MakeJob, AdminError> {
+    let command = async |new: &NewJob, staged: Option<Time>| -> Result<MakeJob, AdminError> {
         let wish = Wish::read(new, at)?;
         Ok(MakeJob {
             signer: may::signer(system, &new.job_type, false)?,
             capabilities: system.capabilities.clone(),
             epoch: system.epoch,
-            plan: Some(plan_kept::of(system, wish.clone()).await?),
+            plan: plan_kept::of(system, wish.clone(), staged).await?,
             wish,
         })
     };
     let Some(transfer) = staged(&new)? else {
         let not_below = |error| may::not_below(system, &new.job_type, error);
-        let command = command(&new).await.map_err(not_below)?;
+        let command = command(&new, None).await.map_err(not_below)?;
         let made = system.db.write(command).await.map_err(|error| not_below(error.into()))?;
         return Ok(Json(announce(system, made)));
     };
-    let both = MakeStaged { transfer: command(&transfer).await?, install: command(&new).await? };
+    let transfer = command(&transfer, None).await?;
+    let both = MakeStaged { install: command(&new, transfer.wish.at).await?, transfer };
     let (transfer, install) = system.db.write(both).await?;
     let transfer = announce(system, transfer).number;
     Ok(Json(JobMade { transfer: Some(transfer), ..announce(system, install) }))

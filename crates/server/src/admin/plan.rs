@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::around::Around;
 use super::request::Body;
 use super::wish::{Resolved, Wish};
-use super::{Admin, AdminError, destinations, known, may, plan_text, plan_time};
+use super::{Admin, AdminError, destinations, known, make, may, plan_text, plan_time};
 use crate::db::DbError;
 use crate::db::hosts::HostRow;
 use crate::db::rates::{self, Rates, Way};
@@ -38,8 +38,10 @@ pub struct Drafted {
     pub newer: HashSet<HostRow>,
     /// Rates that were measured.
     pub rates: Rates,
-    /// Transfers of the same packages that begin later than this.
+    /// Transfers of the same packages that begin later than this: which, and when.
     pub later: Vec<(String, Time)>,
+    /// When the transfer that is made together with this install begins, if that is before it is due.
+    pub staged: Option<Time>,
     /// Copies at relays.
     pub copies: Vec<CopyRecord>,
     /// Free bytes at relays, as they last said.
@@ -56,31 +58,40 @@ pub struct RelayPlan {
     pub bytes: u64,
     /// Until when it keeps everything already; `None` if something is to come.
     pub kept_until: Option<Time>,
+    /// The transfer that is made together with this install brings what it lacks.
+    pub staged: bool,
     /// Hosts of the plan that call it.
     pub hosts: u64,
 }
 
-/// `POST /admin/v1/plan`.
+/// `POST /admin/v1/plan`; of a staged install both plans, the transfer's first.
 pub async fn plan(
     State(admin): State<Arc<Admin>>,
     Body(new): Body<NewJob>,
 ) -> Result<Json<PlanView>, AdminError> {
-    let wish = Wish::read(&new, now())?;
-    may::refuse_transfer(&admin.system, &new)?;
-    known::refresh(&admin.system).await?;
-    Ok(Json(of(&admin.system, wish).await?))
+    let (system, at) = (&admin.system, now());
+    let wish = Wish::read(&new, at)?;
+    may::refuse_transfer(system, &new)?;
+    known::refresh(system).await?;
+    let Some(transfer) = make::staged(&new)? else { return Ok(Json(of(system, wish, None).await?)) };
+    let transfer = Wish::read(&transfer, at)?;
+    let begins = transfer.at;
+    let stage = of(system, transfer, None).await?;
+    let install = of(system, wish, begins).await?;
+    let text = format!("{}{}", stage.text, install.text);
+    Ok(Json(PlanView { stage: Some(Box::new(stage)), text, ..install }))
 }
 
-/// What a wish would do.
+/// What a wish would do; `staged` is when the transfer begins that is made together with it.
 ///
 /// # Errors
 /// It cannot be granted, or the database's.
-pub async fn of(system: &System, wish: Wish) -> Result<PlanView, AdminError> {
-    let draft = system.db.read(move |connection| draft(connection, wish)).await?;
+pub async fn of(system: &System, wish: Wish, staged: Option<Time>) -> Result<PlanView, AdminError> {
+    let draft = system.db.read(move |connection| draft(connection, wish, staged)).await?;
     Ok(view(system, draft))
 }
 
-fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
+fn draft(connection: &Connection, wish: Wish, staged: Option<Time>) -> Result<Drafted, DbError> {
     let resolved = wish.resolve(connection)?;
     let job = job(&wish, &resolved)?;
     let standings = Standings::load(connection, &resolved.fleet, None, Needs::of(&job.0), wish.now)?;
@@ -95,13 +106,18 @@ fn draft(connection: &Connection, wish: Wish) -> Result<Drafted, DbError> {
     };
     let open = (named.len() - having.len() - newer.len()) as u64;
     let packages: Vec<_> = resolved.packages.iter().map(|package| package.id).collect();
+    let starts = job.0.starts();
+    let mut later = match wish.job_type {
+        JobType::Install => views::later_transfers(connection, &packages, starts)?,
+        JobType::Transfer | JobType::Offer => Vec::new(),
+    };
+    later.iter_mut().for_each(|(job, _)| job.insert_str(0, "job "));
+    later.extend(staged.filter(|begins| *begins > starts).map(|begins| ("its own".to_owned(), begins)));
     Ok(Drafted {
         newer,
         rates: rates::all(connection)?,
-        later: match wish.job_type {
-            JobType::Install => views::later_transfers(connection, &packages, job.0.starts())?,
-            JobType::Transfer | JobType::Offer => Vec::new(),
-        },
+        later,
+        staged: staged.filter(|begins| *begins <= starts),
         due: planner::copy_due(&job.0, open, 0, wish.now),
         copies,
         free_bytes: views::traffic(connection)?.into_iter().map(|(row, t)| (row, t.free_bytes)).collect(),
@@ -208,10 +224,12 @@ impl Drafted {
         let copy = |id| self.copies.iter().find(|copy| copy.relay == row && copy.package == id);
         let packages = &self.resolved.packages;
         let lacking = packages.iter().filter(|package| copy(package.id).is_none());
-        let bytes = if self.due == Due::Never { 0 } else { lacking.map(|package| package.size_bytes).sum() };
+        let nothing = self.due == Due::Never || self.staged.is_some();
+        let bytes = if nothing { 0 } else { lacking.map(|package| package.size_bytes).sum() };
         let dates: Option<Vec<_>> =
             packages.iter().map(|package| copy(package.id).map(|copy| copy.keep_until)).collect();
-        RelayPlan { row, bytes, kept_until: dates.and_then(|dates| dates.into_iter().min()), hosts }
+        let kept_until = dates.and_then(|dates| dates.into_iter().min());
+        RelayPlan { row, bytes, kept_until, staged: self.staged.is_some() && kept_until.is_none(), hosts }
     }
 }
 
@@ -230,6 +248,7 @@ fn view(system: &System, mut draft: Drafted) -> PlanView {
         out,
         lines: lines(&around, &draft, &relays),
         ends: None,
+        stage: None,
         text: String::new(),
     };
     let end = plan_time::end(&around, &draft, &relays);
@@ -285,6 +304,9 @@ fn lines(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> Vec<Plan
 fn note(around: &Around<'_>, draft: &Drafted, plan: &RelayPlan) -> String {
     if let Some(until) = plan.kept_until {
         return format!("kept until {}", super::format::day(until, around.now));
+    }
+    if let Some(begins) = draft.staged.filter(|_| plan.staged) {
+        return format!("brought by the transfer from {}", super::format::clock(begins, around.now));
     }
     if on_choice(draft) {
         return format!("{} with the first choice behind it", super::format::size(plan.bytes));

@@ -30,12 +30,12 @@ pub struct Kept {
     received_bytes: BTreeMap<String, u64>,
 }
 
-/// Plans a wish, to be kept with the job that is made of it.
+/// Plans a wish, to be kept with the job that is made of it; `staged` as [`plan::of`] takes it.
 ///
 /// # Errors
 /// It cannot be granted, or the database's.
-pub async fn of(system: &System, wish: Wish) -> Result<String, AdminError> {
-    let mut plan = plan::of(system, wish).await?;
+pub async fn of(system: &System, wish: Wish, staged: Option<Time>) -> Result<String, AdminError> {
+    let mut plan = plan::of(system, wish, staged).await?;
     // What was said is made anew of what is kept.
     plan.text.clear();
     let received_bytes = system.db.read(received).await?;

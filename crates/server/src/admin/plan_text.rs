@@ -7,6 +7,7 @@ use packhorse_domain::time::Time;
 use packhorse_wire::admin::PlanView;
 
 use super::around::Around;
+use super::destinations::FOR;
 use super::format::{clock, count, day, size};
 use super::plan::{Drafted, RelayPlan};
 use super::plan_time::{self, End};
@@ -40,12 +41,21 @@ pub fn text(
 }
 
 fn head(draft: &Drafted, view: &PlanView) -> String {
-    let what =
-        format!("{} {} to {}", draft.wish.job_type.as_str(), view.packages.join(" "), view.to.join(" "));
+    let what = format!("{} {} {}", draft.wish.job_type.as_str(), view.packages.join(" "), to(view));
     let outside = view.hosts - view.within;
     let who = if draft.wish.job_type == JobType::Transfer { "relay" } else { "host" };
     // As wide as the label and the first column of the rows below.
     format!("{what:<52}  {}: {} in, {outside} out", count(view.hosts, who), view.within)
+}
+
+/// As it was asked: `to osaka for below:sendai`.
+fn to(view: &PlanView) -> String {
+    let (meant, named): (Vec<&str>, Vec<&str>) =
+        view.to.iter().map(String::as_str).partition(|word| word.starts_with(FOR));
+    let meant: Vec<&str> = meant.into_iter().filter_map(|word| word.strip_prefix(FOR)).collect();
+    let part =
+        |word: &str, names: &[&str]| (!names.is_empty()).then(|| format!("{word} {}", names.join(" ")));
+    part("to", &named).into_iter().chain(part("for", &meant)).collect::<Vec<_>>().join(" ")
 }
 
 fn out(view: &PlanView) -> Option<String> {
@@ -149,7 +159,9 @@ fn room(around: &Around<'_>, draft: &Drafted, relays: &[RelayPlan]) -> String {
     }
     let receiving: Vec<&RelayPlan> = relays.iter().filter(|relay| relay.bytes > 0).collect();
     if receiving.is_empty() {
-        return "  room  all relays have it".to_owned();
+        let staged = relays.iter().any(|relay| relay.staged);
+        let text = if staged { "what the transfer needs" } else { "all relays have it" };
+        return format!("  room  {text}");
     }
     let short: Vec<String> = receiving
         .iter()
@@ -187,9 +199,9 @@ fn advice(draft: &Drafted, relays: &[RelayPlan], view: &PlanView, now: Time) -> 
                 let all = view.hosts;
                 hints.push(format!("not needed on all {all}? `packhorse offer` sends only what is chosen"));
             }
-            for (job, starts) in &draft.later {
+            for (which, starts) in &draft.later {
                 let starts = clock(*starts, now);
-                hints.push(format!("due before its transfer: job {job} begins {starts}; these bytes go now"));
+                hints.push(format!("due before its transfer: {which} begins {starts}; these bytes go now"));
             }
             let thin = |plan: &&RelayPlan| {
                 let rate = draft.rates.get(&(plan.row, Way::In));

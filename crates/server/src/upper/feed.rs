@@ -29,7 +29,14 @@ pub async fn run(system: Arc<System>) {
     let mut failures = 0;
     loop {
         match ask(&system).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                if failures > 0 {
+                    // It may be one that was started anew, and knows nothing of what was said softly.
+                    system.presence.all_changed();
+                    system.outbox_news.notify_one();
+                }
+                failures = 0;
+            }
             Err(error) => {
                 tracing::info!(%error, "the higher system does not answer");
                 pause(failures).await;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_wire::messages::{PROTOCOL, REPORTS, REPORTS_MAX, ReportsRequest, ReportsResponse, Soft};
+use packhorse_wire::messages::{
+    PROTOCOL, REPORTS, REPORTS_MAX, ReportsRequest, ReportsResponse, Soft, TROUBLE_MAX,
+};
 use packhorse_wire::net::LinkError;
 
 use super::pause;
@@ -63,8 +65,9 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
     let soft = Soft {
         presence: system.presence.take_changed(now(), SOFT_MAX),
         progress: system.presence.take_progress(SOFT_MAX),
+        trouble: system.presence.take_troubled(TROUBLE_MAX),
     };
-    if through == after && soft.presence.is_empty() && soft.progress.is_empty() {
+    if through == after && soft.presence.is_empty() && soft.progress.is_empty() && soft.trouble.is_empty() {
         return Ok(false);
     }
     let only_soft = through == after;

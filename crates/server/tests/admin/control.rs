@@ -100,6 +100,8 @@ async fn a_job_is_made_once_more() {
     // A newer version is there meanwhile: again is the very package.
     top.add(&super::support::Package::new(top.folder.path(), "2.0", 2, &key)).await;
     let made = top.done(&path(1, "again"), &Value::Null).await;
+    let again = top.get(&format!("/admin/v1/jobs/{}", made["number"])).await;
+    assert_eq!(again["plan"][0]["what"], "hosts", "it keeps a plan of its own: {again}");
     assert_eq!((&made["number"], &made["lines"]), (&json!(2), &json!(1)));
     let (old, new) = (top.get("/admin/v1/jobs/1").await, top.get("/admin/v1/jobs/2").await);
     for field in ["to", "at", "until", "packages", "type"] {

@@ -164,3 +164,31 @@ async fn plan_and_fact_stand_side_by_side() {
         ])
     );
 }
+
+#[tokio::test]
+async fn a_staged_install_is_two_plans_and_carries_nothing_over_the_relays_lines() {
+    let top = fleet().await;
+    let later =
+        |hours: i64| packhorse_server::authority::timestamp(now().plus_secs(hours * 3600)).to_string();
+    let mut new = install(&["below:osaka"]);
+    new["at"] = json!(later(10));
+    new["terms"] = json!({ "stage_at": later(2) });
+    let plan = top.done("/admin/v1/plan", &new).await;
+    let (stage, install) = (&plan["stage"]["lines"], &plan["lines"]);
+    assert_eq!((&stage[0]["to"], &stage[0]["bytes"]), (&json!("osaka"), &json!(640_000)), "{plan}");
+    assert_eq!((&install[0]["to"], &install[0]["bytes"]), (&json!("osaka"), &json!(0)), "{plan}");
+    assert!(install[0]["note"].as_str().unwrap().starts_with("brought by the transfer from"), "{plan}");
+    let lines = text(&top, &new).await;
+    assert!(lines[0].starts_with("transfer office/editor@2.0:1 for below:osaka"), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("install office/editor@2.0:1 to below:osaka")),
+        "{lines:#?}"
+    );
+    assert!(lines.contains(&"  room  what the transfer needs".to_owned()), "{lines:#?}");
+    // Due before its own transfer: said so, and the bytes are its own.
+    new["at"] = json!(later(1));
+    let early = top.done("/admin/v1/plan", &new).await;
+    assert_eq!(early["lines"][0]["bytes"], 640_000, "{early}");
+    let lines = text(&top, &new).await;
+    assert!(lines.iter().any(|line| line.contains("due before its transfer: its own begins")), "{lines:#?}");
+}

@@ -31,6 +31,7 @@ pub fn every_line_has_a_reason(
     let copies = &server.store.now().copies_below;
     let set = |host: &HostId| server.store.now().controls.get(host).map(Signed::unverified);
     let relay = |host: &HostId| RelayFacts {
+        trouble: None,
         name: sites.place_of(host).map_or_else(String::new, |place| place.name.clone()),
         online: online(host),
         last_seen: seen(host),

@@ -30,7 +30,7 @@ pub use join::{
 };
 pub use report::{
     BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, REPORTS_MAX, ReasonMsg, ReportMsg,
-    ReportsRequest, ReportsResponse, Soft, TrafficMsg,
+    ReportsRequest, ReportsResponse, Soft, TROUBLE_MAX, TrafficMsg, TroubleMsg,
 };
 
 /// The protocol's version. A system answers requests of this version and the one before.
