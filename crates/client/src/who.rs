@@ -36,6 +36,8 @@ pub(crate) struct Who {
     pub folder: IdentityFolder,
     /// What it is installed below, absolute.
     pub root: PathBuf,
+    /// Its certificate's generation at this start.
+    pub generation: u64,
 }
 
 impl Who {
@@ -56,7 +58,7 @@ impl Who {
         let link = identity.link()?;
         let root = Settings::load(data)?.root;
         let higher = (identity.higher.name.clone(), identity.higher.id.clone());
-        Ok(Who::of(identity, folder, link, higher, root, true))
+        Who::of(identity, folder, link, higher, root, true)
     }
 
     fn relay(folder: &Path, url: &str, root: Option<&Path>) -> Result<Who, ClientError> {
@@ -67,7 +69,7 @@ impl Who {
         let pinned = Pinned::Ca { ca: identity.ca.clone(), expect };
         let link = Link::new(url, pinned, Some(identity.tls()?))?;
         let higher = (identity.name.clone(), identity.id.to_string());
-        Ok(Who::of(identity, folder, link, higher, root.map(Path::to_owned), false))
+        Who::of(identity, folder, link, higher, root.map(Path::to_owned), false)
     }
 
     fn of(
@@ -77,8 +79,9 @@ impl Who {
         (higher, higher_id): (String, String),
         root: Option<PathBuf>,
         renews: bool,
-    ) -> Who {
-        Who {
+    ) -> Result<Who, ClientError> {
+        Ok(Who {
+            generation: identity.info()?.identity.generation,
             me: identity.id,
             name: identity.name,
             role: identity.role,
@@ -88,7 +91,7 @@ impl Who {
             renews,
             folder,
             root: root.unwrap_or_else(|| PathBuf::from("/")),
-        }
+        })
     }
 
     /// The place with the systems of its list that can be called: of those with an address. A relay's agent calls its relay.

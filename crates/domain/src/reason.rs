@@ -257,8 +257,14 @@ fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
-/// A host that was not heard for longer than this is silent, in days.
+/// A host that was not heard for longer than this is silent, in days, unless something else is set.
 pub const SILENT_DAYS: i64 = 90;
+
+/// Whether a host is silent: not there, and not heard for longer than so many days. It is shown apart and left out of
+/// percentages, until it is heard again.
+pub fn is_silent(online: bool, last_seen: Time, now: Time, days: i64) -> bool {
+    !online && now.secs_since(last_seen) > days.saturating_mul(86_400)
+}
 
 /// A relay on a line's route, as the system that answers knows it.
 #[derive(Debug, Clone)]
@@ -306,6 +312,8 @@ pub struct LineFacts<'a> {
     pub route: &'a [RelayFacts],
     /// How much of the package the host has, 0 to 100.
     pub percent: Option<u8>,
+    /// Not heard for longer than this, in days, it is silent.
+    pub silent_days: i64,
 }
 
 /// The reason shown for a line: the host's own word where it is current, else what its surroundings say; `None` exactly
@@ -456,7 +464,7 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &detail,
         );
     }
-    if !facts.online && now.secs_since(facts.last_seen) > SILENT_DAYS * 86_400 {
+    if is_silent(facts.online, facts.last_seen, now, facts.silent_days) {
         return silent(facts, now);
     }
     if !facts.online {
@@ -523,6 +531,7 @@ mod tests {
             twins_since: None,
             route,
             percent: None,
+            silent_days: SILENT_DAYS,
         }
     }
 

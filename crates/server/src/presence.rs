@@ -205,6 +205,17 @@ impl PresenceBook {
         }
     }
 
+    /// These hosts are no more.
+    pub fn forget(&self, hosts: &[HostId]) {
+        let mut inner = self.inner();
+        for host in hosts {
+            inner.hosts.remove(host);
+            inner.changed.remove(host);
+            inner.unwritten.remove(host);
+            inner.progress.remove(host);
+        }
+    }
+
     /// How far a package has come at a host or relay.
     pub fn progress(&self, host: &HostId, package: &PackageId) -> Option<u8> {
         self.inner().progress.get(host)?.get(package).copied()

@@ -97,6 +97,7 @@ fn everything(mut judge: impl FnMut(&LineFacts<'_>)) {
                 twins_since: is(4).then_some(Time(1)),
                 route,
                 percent: is(5).then_some(40),
+                silent_days: super::SILENT_DAYS,
             });
         }
     }

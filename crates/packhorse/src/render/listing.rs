@@ -1,14 +1,15 @@
 //! The columns of every listing.
 
 use packhorse_wire::admin::{
-    CabinetView, HostView, InstructionView, JobSummary, PackageView, RelaySummary, TokenView,
+    CabinetView, HostRetired, HostView, InstructionView, JobSummary, PackageView, RelaySummary, TokenView,
 };
 
-use super::job::counts_text;
+use super::job::counts_of;
 use super::table::{Cell, Row};
 
 impl Row for HostView {
-    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen", "fallback"];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "role", "higher", "online", "last_seen", "silent", "retired", "fallback"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -17,7 +18,22 @@ impl Row for HostView {
             Cell::text(&self.higher),
             Cell::Yes(self.online),
             Cell::Time(self.last_seen.clone()),
+            Cell::Yes(self.silent),
+            Cell::TimeOr(self.retired.clone(), "no"),
             Cell::text(self.fallback.as_ref().map_or(String::new(), |fallback| fallback.text.clone())),
+        ]
+    }
+}
+
+impl Row for HostRetired {
+    const COLUMNS: &'static [&'static str] = &["host", "lines", "changed", "removed"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.host),
+            Cell::Number(self.lines),
+            Cell::Yes(self.changed),
+            Cell::Yes(self.removed),
         ]
     }
 }
@@ -89,7 +105,7 @@ impl Row for JobSummary {
             Cell::text(self.packages.join(" ")),
             Cell::text(self.to.join(" ")),
             Cell::TimeOr(self.at.clone(), "now"),
-            Cell::text(counts_text(&self.counts)),
+            Cell::text(counts_of(self)),
         ]
     }
 }

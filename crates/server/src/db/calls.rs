@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::calling::{Changed, Here, Word, newest, note, seat, trust, word};
 use super::hosts::{self, Fleet, HostRecord, HostRow};
-use super::{DbError, moving, reports};
+use super::{DbError, moving, reports, retired};
 
 /// Takes in the calls that a batch of `lower` tells of, before what it says of those hosts.
 ///
@@ -88,7 +88,9 @@ pub(super) fn settle(
     word: &Word,
     sender: Option<HostRow>,
 ) -> Result<Changed, DbError> {
-    let Some(authority) = &here.authority else { return Ok(Changed::default()) };
+    let Some(authority) = here.authority.as_ref().filter(|_| host.retired.is_none()) else {
+        return Ok(Changed::default());
+    };
     let way = moving::Way { authority, capabilities: &here.capabilities, now: here.now };
     let lists = |above: &packhorse_domain::place::Above| match relay {
         Some(relay) => above.relay && above.id == relay.id,
@@ -135,6 +137,7 @@ fn passing(
     let newest = newest(tx, shown)?;
     let known = hosts::by_id(tx, &word.host)?;
     let counts = newest.place.lists(Some(&relay.id))
+        && !retired::is_over(tx, &newest.place)?
         && newest.oldest <= word.generation
         && newest.place.called <= word.number
         && known.as_ref().is_none_or(|host| word.number > host.call_no);

@@ -8,7 +8,7 @@ use packhorse_wire::messages::{
 };
 use packhorse_wire::net::LinkError;
 
-use super::pause;
+use super::rest;
 use crate::db::orders::StoreHop;
 use crate::db::{DbError, outbox};
 use crate::system::{System, now};
@@ -37,7 +37,8 @@ pub async fn run(system: Arc<System>) {
                 tracing::info!(%error, "the higher system takes no reports");
                 // What was to be said softly was taken for this request: say it again.
                 system.presence.all_changed();
-                pause(failures).await;
+                let refused = if let SendError::Link(error) = &error { Some(error) } else { None };
+                rest(refused, failures).await;
                 failures += 1;
             }
         }

@@ -36,6 +36,10 @@ pub use report::{
 /// The protocol's version. A system answers requests of this version and the one before.
 pub const PROTOCOL: u32 = 1;
 
+/// The word of a refusal of a host whose certificate counts no more: it was retired or removed, or another machine took its
+/// name over. It will not count again.
+pub const RETIRED_CODE: &str = "retired";
+
 /// Orders for the lower system that asks.
 pub const FEED: &str = "/v1/feed";
 /// Reports of the lower system that sends.
