@@ -9,6 +9,7 @@ use packhorse_domain::job::{Gate, HostRole, Intent, Job, JobType, Place, Proof, 
 use packhorse_domain::time::Time;
 use packhorse_wire::envelope::{Envelope, PublicKey};
 use packhorse_wire::messages::JobOrder;
+use packhorse_wire::signed::RetiredDoc;
 use packhorse_wire::trust::{Delegations, Distrust, Limits, Trust};
 
 use crate::ClientError;
@@ -129,6 +130,18 @@ impl Judge {
         }
         (self.place, self.place_envelope) = (place, envelope.to_vec());
         Ok(true)
+    }
+
+    /// A word of the managing server that this host was retired; `None`: it is about another.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn retired(&self, envelope: &[u8]) -> Result<Option<RetiredDoc>, Refused> {
+        let doc = self
+            .trust
+            .retired(envelope)
+            .map_err(|error| Refused::new("bad_retired", short_hash(envelope), error.to_string()))?;
+        Ok(Some(doc).filter(|doc| doc.host.0 == self.me.0))
     }
 
     /// Takes a newer delegation; answers the relay's name, `None` for one that is not newer.

@@ -120,8 +120,9 @@ impl Tasks {
         let (renewed, was_renewed) = watch::channel(0);
         let wake = Arc::new(Notify::new());
         let (run, incarnation) = (chance(), kept.incarnation);
-        let (link, role) = (who.link.clone(), who.role.as_str());
-        let mut renewal = Renewal { who, clock: Arc::clone(&tools.clock), renewed, until };
+        let (link, role, generation) = (who.link.clone(), who.role.as_str(), who.generation);
+        let mut renewal =
+            Renewal { who, clock: Arc::clone(&tools.clock), renewed, until, contact: contact.clone() };
         let users = Users::below(std::path::Path::new("/"));
         let local = Local::bind(socket, events.clone(), Arc::clone(&tools), users, syncs, Arc::clone(&wake))?;
         let looking = Arc::clone(&tools);
@@ -132,6 +133,7 @@ impl Tasks {
             boot: boot_id(),
             facts: facts(&tools).await?,
             role,
+            generation,
             contact: contact.clone(),
             until: ends,
             wake: Arc::clone(&wake),

@@ -34,6 +34,8 @@ pub(crate) struct Who {
     pub folder: IdentityFolder,
     /// What it is installed below, absolute.
     pub root: PathBuf,
+    /// Its certificate's generation at this start.
+    pub generation: u64,
 }
 
 impl Who {
@@ -54,7 +56,7 @@ impl Who {
         let link = identity.link()?;
         let root = Settings::load(data)?.root;
         let higher = (identity.higher.name.clone(), identity.higher.id.clone());
-        Ok(Who::of(identity, folder, link, higher, root, true))
+        Who::of(identity, folder, link, higher, root, true)
     }
 
     fn relay(folder: &Path, url: &str, root: Option<&Path>) -> Result<Who, ClientError> {
@@ -65,7 +67,7 @@ impl Who {
         let pinned = Pinned::Ca { ca: identity.ca.clone(), expect };
         let link = Link::new(url, pinned, Some(identity.tls()?))?;
         let higher = (identity.name.clone(), identity.id.to_string());
-        Ok(Who::of(identity, folder, link, higher, root.map(Path::to_owned), false))
+        Who::of(identity, folder, link, higher, root.map(Path::to_owned), false)
     }
 
     fn of(
@@ -75,8 +77,9 @@ impl Who {
         (higher, higher_id): (String, String),
         root: Option<PathBuf>,
         renews: bool,
-    ) -> Who {
-        Who {
+    ) -> Result<Who, ClientError> {
+        Ok(Who {
+            generation: identity.info()?.identity.generation,
             me: identity.id,
             name: identity.name,
             role: identity.role,
@@ -86,7 +89,7 @@ impl Who {
             renews,
             folder,
             root: root.unwrap_or_else(|| PathBuf::from("/")),
-        }
+        })
     }
 
     /// Whether the managing server says by a place that another system is to be called. A relay's agent calls its relay.

@@ -54,6 +54,8 @@ struct State {
     idle_since: Instant,
     closed: bool,
     stats: ThroughStats,
+    /// Why the last request came to nothing.
+    trouble: Option<String>,
 }
 
 /// Somebody who waits.
@@ -81,6 +83,7 @@ impl Through {
             idle_since: Instant::now(),
             closed: false,
             stats: ThroughStats::default(),
+            trouble: None,
         };
         Self(Arc::new(Inner { local, envelope, state: Mutex::new(state), news: Notify::new() }))
     }
@@ -98,6 +101,11 @@ impl Through {
     /// What passed so far.
     pub fn stats(&self) -> ThroughStats {
         self.state().stats
+    }
+
+    /// Why nothing comes at present, if a request just came to nothing.
+    pub fn trouble(&self) -> Option<String> {
+        self.state().trouble.clone()
     }
 
     /// How long nobody has waited; `None` while somebody does.
@@ -187,6 +195,7 @@ impl Through {
                         Verdict::Strike => fetch.bad_content(now(), jitter()),
                     }
                     last = error.to_string();
+                    self.state().trouble = Some(last.clone());
                     tracing::info!(package = %self.manifest().id(), error = last, "passing through stopped; tried again");
                 }
             }
@@ -256,6 +265,7 @@ impl Through {
         let taken = join_all(sends).await;
         let mut state = self.state();
         state.stats.fetched_bytes += plain_bytes;
+        state.trouble = None;
         for (id, took) in taken {
             let Some(reader) = state.readers.get_mut(&id) else { continue };
             reader.wanted.remove(index..index + 1);

@@ -232,24 +232,32 @@ pub enum Verdict {
     Superseded,
     /// `--until` passed, and nobody had chosen it.
     OfferEnded,
+    /// The host was retired: nothing is heard of it any more, also of what it has begun.
+    Retired,
 }
 
 impl Verdict {
+    const ALL: [Verdict; 5] =
+        [Verdict::Cancelled, Verdict::Missed, Verdict::Superseded, Verdict::OfferEnded, Verdict::Retired];
+
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        if self == Verdict::Retired { "retired" } else { self.end().as_str() }
+    }
+
     /// The end it stands for.
     pub fn end(self) -> State {
         match self {
-            Verdict::Cancelled => State::Cancelled,
+            Verdict::Cancelled | Verdict::Retired => State::Cancelled,
             Verdict::Missed => State::Missed,
             Verdict::Superseded => State::Superseded,
             Verdict::OfferEnded => State::OfferEnded,
         }
     }
 
-    /// The verdict of an end's word.
+    /// The verdict of a word.
     pub fn parse(word: &str) -> Option<Verdict> {
-        [Verdict::Cancelled, Verdict::Missed, Verdict::Superseded, Verdict::OfferEnded]
-            .into_iter()
-            .find(|v| v.end().as_str() == word)
+        Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == word)
     }
 }
 
@@ -318,9 +326,11 @@ impl Line {
         self.state.has_begun() || self.begun
     }
 
-    /// The state to show: the host's own events outrank a verdict; a verdict stands while the host has not begun.
+    /// The state to show: the host's own events outrank a verdict; a verdict stands while the host has not begun. That of a
+    /// host that was retired stands until the host's own end is known: it may have been on its way.
     pub fn shown(&self) -> State {
         match self.verdict {
+            Some((Verdict::Retired, _)) if !self.state.is_end() => State::Cancelled,
             Some((verdict, _)) if !self.state.is_end() && !self.has_begun() => verdict.end(),
             _ => self.state,
         }
@@ -370,9 +380,13 @@ impl Line {
         Applied::Changed
     }
 
-    /// A higher system's verdict; answers whether the line changed. Not for lines that have ended or begun.
+    /// A higher system's verdict; answers whether the line changed. Not for lines that have ended or begun; only that a host
+    /// was retired ends also what it has begun.
     pub fn judge(&mut self, verdict: Verdict, now: Time) -> bool {
-        let open = !self.state.is_end() && !self.has_begun() && self.verdict.is_none();
+        let open = match verdict {
+            Verdict::Retired => !self.shown().is_end(),
+            _ => !self.state.is_end() && !self.has_begun() && self.verdict.is_none(),
+        };
         if open {
             self.verdict = Some((verdict, now));
         }
@@ -403,7 +417,26 @@ mod tests {
     }
 
     #[test]
+    fn a_retired_host_ends_what_it_has_begun_unless_its_own_end_comes() {
+        for state in State::ALL {
+            let mut line = Line { state, ..Line::new(1, Time(0)) };
+            assert_eq!(line.judge(Verdict::Retired, Time(5)), !state.is_end(), "{state}");
+            assert_eq!(line.shown(), if state.is_end() { state } else { State::Cancelled });
+        }
+        let mut line = Line::new(1, Time(0));
+        line.judge(Verdict::Missed, Time(1));
+        assert!(!line.judge(Verdict::Retired, Time(5)), "it has ended already");
+        line.apply(Incarnation(1), 1, Time(2), &report(1, LineEvent::Begun));
+        assert!(line.judge(Verdict::Retired, Time(5)));
+        line.apply(Incarnation(1), 2, Time(3), &report(1, ended(State::Done)));
+        assert_eq!((line.shown(), line.verdict), (State::Done, Some((Verdict::Retired, Time(5)))));
+    }
+
+    #[test]
     fn words_go_both_ways() {
+        for verdict in Verdict::ALL {
+            assert_eq!(Verdict::parse(verdict.as_str()), Some(verdict));
+        }
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
         }

@@ -257,8 +257,14 @@ fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
-/// A host that was not heard for longer than this is silent, in days.
+/// A host that was not heard for longer than this is silent, in days, unless something else is set.
 pub const SILENT_DAYS: i64 = 90;
+
+/// Whether a host is silent: not there, and not heard for longer than so many days. It is shown apart and left out of
+/// percentages, until it is heard again.
+pub fn is_silent(online: bool, last_seen: Time, now: Time, days: i64) -> bool {
+    !online && now.secs_since(last_seen) > days.saturating_mul(86_400)
+}
 
 /// A relay on a line's route, as the system that answers knows it.
 #[derive(Debug, Clone)]
@@ -277,6 +283,8 @@ pub struct RelayFacts {
     pub suspended: Option<Time>,
     /// Its line to its higher system carries nothing at this hour, and then again.
     pub shut: Option<NextTry>,
+    /// Its own word on why it does not get the package.
+    pub trouble: Option<Reason>,
 }
 
 /// What is known about a line's surroundings.
@@ -304,6 +312,8 @@ pub struct LineFacts<'a> {
     pub route: &'a [RelayFacts],
     /// How much of the package the host has, 0 to 100.
     pub percent: Option<u8>,
+    /// Not heard for longer than this, in days, it is silent.
+    pub silent_days: i64,
 }
 
 /// The reason shown for a line: the host's own word where it is current, else what its surroundings say; `None` exactly
@@ -320,7 +330,9 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
         (Some(own), false) if facts.online && own.code() == Code::Network && !own.is_over(now) => {
             held_at_relay(line, facts).unwrap_or_else(|| own.clone())
         }
-        (Some(own), _) if (facts.online || begun) && !own.is_over(now) => own.clone(),
+        (Some(own), _) if (facts.online || begun) && !own.is_over(now) => {
+            newest_of_relay(facts).unwrap_or_else(|| own.clone())
+        }
         (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(
             Code::Installing,
@@ -332,6 +344,11 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
         ),
         _ => around(line, facts, now),
     })
+}
+
+/// Of a transfer the relay itself is the host: its trouble now says more than what it wrote down of it.
+fn newest_of_relay(facts: &LineFacts<'_>) -> Option<Reason> {
+    facts.route.last().filter(|relay| relay.name == facts.host)?.trouble.clone()
 }
 
 fn twins(facts: &LineFacts<'_>) -> Reason {
@@ -369,7 +386,7 @@ fn suspended(line: &Line, facts: &LineFacts<'_>) -> Reason {
 }
 
 /// The first relay on the way that lacks the package does not take it in: because it, or the relay it would come from, was
-/// told to wait, or because its line carries nothing at this hour.
+/// told to wait, because its line carries nothing at this hour, or because of trouble that it tells of itself.
 fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
     let lacking = facts.route.iter().position(|relay| !relay.has_copy)?;
     let relay = &facts.route[lacking];
@@ -385,7 +402,7 @@ fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
             &format!("transfers to and through relay system {} are suspended", told.name),
         ));
     }
-    let next_try = relay.shut?;
+    let Some(next_try) = relay.shut else { return relay.trouble.clone() };
     Some(Reason::new(
         Code::LineClosed,
         &relay.name,
@@ -394,6 +411,19 @@ fn held_at_relay(line: &Line, facts: &LineFacts<'_>) -> Option<Reason> {
         &format!("packhorse relay limit {} --none", relay.name),
         &format!("the line to relay system {} carries nothing at this hour", relay.name),
     ))
+}
+
+/// What clears trouble with taking a package in, at a host or at a relay.
+pub fn clear_of(code: Code) -> &'static str {
+    match code {
+        Code::Network => "the line to the higher system, or the higher system itself",
+        Code::Disk => "free space on the disk there, or let packhorse write there",
+        Code::Content => "nothing to do if it passes; else look at the higher system's store",
+        Code::NotTrusted => "packhorse cabinet trust CABINET --key KEY, if the key is to be trusted",
+        Code::Lock => "nothing to do: the other installer ends",
+        Code::InstallerRetry => "nothing to do: it is tried again",
+        _ => "nothing to do: it goes on by itself",
+    }
 }
 
 fn silent(facts: &LineFacts<'_>, now: Time) -> Reason {
@@ -434,7 +464,7 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &detail,
         );
     }
-    if !facts.online && now.secs_since(facts.last_seen) > SILENT_DAYS * 86_400 {
+    if is_silent(facts.online, facts.last_seen, now, facts.silent_days) {
         return silent(facts, now);
     }
     if !facts.online {
@@ -501,6 +531,7 @@ mod tests {
             twins_since: None,
             route,
             percent: None,
+            silent_days: SILENT_DAYS,
         }
     }
 
@@ -515,6 +546,7 @@ mod tests {
             percent: Some(12),
             suspended: None,
             shut: None,
+            trouble: None,
         };
         let up = [relay(true, true)];
         let off = [relay(false, false)];
@@ -534,6 +566,14 @@ mod tests {
         let shut = || RelayFacts { shut: Some(NextTry::At(Time(9))), ..relay(true, false) };
         assert_eq!(code(&facts(&job, &[held(false)])), Code::RelaySuspended);
         assert_eq!(code(&facts(&job, &[held(true), relay(true, false)])), Code::RelaySuspended);
+        let trouble = |has_copy| RelayFacts {
+            trouble: Some(Reason::new(Code::Content, "osaka", Time(3), NextTry::WhenCleared, "wait", "bad")),
+            ..relay(true, has_copy)
+        };
+        assert_eq!(code(&facts(&job, &[trouble(false)])), Code::Content);
+        // Whoever waits behind it says the same; what has passed it goes on.
+        assert_eq!(code(&facts(&job, &[trouble(false), relay(true, false)])), Code::Content);
+        assert_eq!(code(&facts(&job, &[trouble(true)])), Code::OnItsWay);
         // What has passed it already goes on.
         assert_eq!(code(&facts(&job, &[held(true)])), Code::OnItsWay);
         assert_eq!(

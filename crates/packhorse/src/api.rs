@@ -8,10 +8,10 @@ use futures_util::Stream;
 use hyper::Method;
 use packhorse_wire::admin::{
     AccessFile, CabinetView, ControlMade, CopyOrdered, DropCopy, Explained, Grant, GrantView, GroupChanged,
-    GroupDetail, GroupMembers, GroupView, HostDetail, HostMove, HostMoved, HostView, JobMade, JobSummary,
-    JobView, KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits, NewToken,
-    PackageDetail, PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry, TokenMade,
-    TokenView, TreeNode, Upload, UploadProgress,
+    GroupDetail, GroupMembers, GroupView, HostDetail, HostMove, HostMoved, HostNames, HostRetired, HostView,
+    JobMade, JobSummary, JobView, KeepCopy, KeyText, LineHistory, NewCabinet, NewGroup, NewJob, NewLimits,
+    NewToken, PackageDetail, PackageView, PageGranted, PlanView, Registered, RelaySummary, RelayView, Retry,
+    TokenMade, TokenView, TreeNode, Upload, UploadProgress,
 };
 use packhorse_wire::net::{Expect, Identity, Link, LinkError, Pinned};
 use packhorse_wire::pki::{CaCert, HostKey, Role};
@@ -102,13 +102,18 @@ impl Api {
     }
 
     /// The machines.
-    pub async fn hosts(&self) -> Result<Vec<HostView>, LinkError> {
-        self.get("/admin/v1/hosts").await
+    pub async fn hosts(&self, all: bool) -> Result<Vec<HostView>, LinkError> {
+        self.get(&format!("/admin/v1/hosts?all={all}")).await
     }
 
     /// One machine.
     pub async fn host(&self, name: &str) -> Result<HostDetail, LinkError> {
         self.get(&format!("/admin/v1/hosts/{}", encode(name))).await
+    }
+
+    /// Retires machines (`retire`), or forgets them too (`remove`).
+    pub async fn leave_hosts(&self, hosts: Vec<String>, verb: &str) -> Result<Vec<HostRetired>, LinkError> {
+        self.post(&format!("/admin/v1/hosts/-/{verb}"), &HostNames { hosts }).await
     }
 
     /// Moves a machine.

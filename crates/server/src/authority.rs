@@ -6,7 +6,7 @@ use packhorse_wire::envelope::{Envelope, SigningKey, to_cbor};
 use packhorse_wire::pki::{Ca, CertIdentity, HOST_LIFETIME, Issued, Role, Usage};
 use packhorse_wire::signed::{
     CONTROL_TYPE, ControlDoc, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, PLACE_TYPE, PlaceDoc,
-    TRUST_TYPE, TrustDoc,
+    RETIRED_TYPE, RetiredDoc, TRUST_TYPE, TrustDoc,
 };
 
 use crate::error::ServerError;
@@ -105,6 +105,14 @@ impl Authority {
     /// The encoder's or the crypto library's.
     pub fn sign_control(&self, doc: &ControlDoc) -> Result<Vec<u8>, ServerError> {
         self.sign(CONTROL_TYPE, to_cbor(doc)?, &self.job_key)
+    }
+
+    /// Signs a word about a retired host.
+    ///
+    /// # Errors
+    /// The encoder's or the crypto library's.
+    pub fn sign_retired(&self, doc: &RetiredDoc) -> Result<Vec<u8>, ServerError> {
+        self.sign(RETIRED_TYPE, to_cbor(doc)?, &self.job_key)
     }
 
     /// Signs a delegation.

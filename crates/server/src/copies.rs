@@ -7,6 +7,7 @@ mod manifest;
 mod pass;
 mod room;
 mod take;
+mod trouble;
 mod upstream;
 
 use std::collections::{HashMap, HashSet};
@@ -53,6 +54,8 @@ pub struct Copies {
     passing: Mutex<HashMap<PackageId, Through>>,
     /// Packages of which bytes were read since it was last written down.
     used: Mutex<HashMap<PackageId, Time>>,
+    /// What was written down of packages that cannot be had.
+    written: Mutex<HashMap<PackageId, trouble::Written>>,
     /// Counts what has come, or begun to come.
     news: watch::Sender<u64>,
 }
@@ -66,6 +69,7 @@ impl Copies {
             passed: tokio::sync::Mutex::default(),
             passing: Mutex::default(),
             used: Mutex::default(),
+            written: Mutex::default(),
             news: watch::Sender::new(0),
         }
     }

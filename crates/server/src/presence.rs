@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packhorse_domain::ids::{HostId, PackageId};
+use packhorse_domain::reason::Reason;
 use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 use packhorse_wire::bytes::Fixed;
-use packhorse_wire::messages::{Presence as PresenceMsg, Progress};
+use packhorse_wire::messages::{Presence as PresenceMsg, Progress, ReasonMsg, TroubleMsg};
 
 /// A host that was heard this recently is online, in seconds (design section 8).
 pub const ONLINE_SECS: i64 = 90;
@@ -17,6 +18,8 @@ pub const ONLINE_SECS: i64 = 90;
 const PACKAGES_MAX: usize = 256;
 /// Steps of progress that wait to be told; more are lost, which is no harm.
 const MOVED_MAX: usize = 200_000;
+/// Packages of one relay with whose trouble is kept: a relay tries a few at once, and those that cannot be had take turns.
+const TROUBLE_MAX: usize = 64;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -47,6 +50,10 @@ struct Inner {
     progress: HashMap<HostId, HashMap<PackageId, u8>>,
     /// To tell, likewise.
     moved: HashSet<(HostId, PackageId)>,
+    /// Why relays do not get packages.
+    trouble: HashMap<HostId, HashMap<PackageId, Reason>>,
+    /// To tell, likewise.
+    troubled: HashSet<(HostId, PackageId)>,
 }
 
 /// Everybody's presence and progress.
@@ -150,6 +157,10 @@ impl PresenceBook {
         let moved: Vec<(HostId, PackageId)> =
             progress.flat_map(|(host, of)| of.keys().map(|package| (*host, *package))).collect();
         inner.moved.extend(moved);
+        let trouble = inner.trouble.iter();
+        let troubled: Vec<(HostId, PackageId)> =
+            trouble.flat_map(|(relay, of)| of.keys().map(|package| (*relay, *package))).collect();
+        inner.troubled.extend(troubled);
     }
 
     /// When hosts were last heard, as far as it is not written down.
@@ -186,9 +197,63 @@ impl PresenceBook {
         }
     }
 
+    /// These hosts are no more.
+    pub fn forget(&self, hosts: &[HostId]) {
+        let mut inner = self.inner();
+        for host in hosts {
+            inner.hosts.remove(host);
+            inner.changed.remove(host);
+            inner.unwritten.remove(host);
+            inner.progress.remove(host);
+        }
+    }
+
     /// How far a package has come at a host or relay.
     pub fn progress(&self, host: &HostId, package: &PackageId) -> Option<u8> {
         self.inner().progress.get(host)?.get(package).copied()
+    }
+
+    /// Why a relay does not get a package, by its own word (`None`: it goes on); answers whether that is news.
+    pub fn troubled(&self, relay: HostId, package: PackageId, reason: Option<Reason>) -> bool {
+        let mut inner = self.inner();
+        let of = inner.trouble.entry(relay).or_default();
+        let news = of.get(&package) != reason.as_ref();
+        match reason {
+            Some(reason) => {
+                if of.len() >= TROUBLE_MAX && !of.contains_key(&package) {
+                    of.clear();
+                }
+                of.insert(package, reason);
+            }
+            None => drop(of.remove(&package)),
+        }
+        if of.is_empty() {
+            inner.trouble.remove(&relay);
+        }
+        if news && self.tells && inner.troubled.len() < MOVED_MAX {
+            inner.troubled.insert((relay, package));
+        }
+        news
+    }
+
+    /// Why a relay does not get a package, if it said so.
+    pub fn trouble(&self, relay: &HostId, package: &PackageId) -> Option<Reason> {
+        self.inner().trouble.get(relay)?.get(package).cloned()
+    }
+
+    /// What is new of that since the last time this was asked, at most `limit`, the rest next time.
+    pub fn take_troubled(&self, limit: usize) -> Vec<TroubleMsg> {
+        let mut inner = self.inner();
+        let news: Vec<(HostId, PackageId)> = inner.troubled.iter().take(limit).copied().collect();
+        for key in &news {
+            inner.troubled.remove(key);
+        }
+        let message = |(relay, package): &(HostId, PackageId)| TroubleMsg {
+            relay: Fixed(relay.0),
+            package: Fixed(package.0),
+            reason: inner.trouble.get(relay).and_then(|of| of.get(package)).map(ReasonMsg::from),
+        };
+        news.iter().map(message).collect()
     }
 
     /// Progress since the last time this was asked, at most `limit`, the rest next time.
@@ -256,6 +321,27 @@ mod tests {
         assert_eq!(book.take_changed(at(650), 0).len(), 0);
         assert_eq!(book.take_changed(at(650), 9).len(), 1);
         assert_eq!(book.take_changed(at(650), 9).len(), 0);
+    }
+
+    #[test]
+    fn trouble_is_told_once_until_it_changes_and_is_bounded() {
+        use packhorse_domain::reason::{Code, NextTry};
+        let (book, relay, package) = (PresenceBook::new(true), HostId([1; 16]), PackageId([2; 32]));
+        let reason = |code| Some(Reason::new(code, "osaka", Time(1), NextTry::WhenCleared, "wait", "so"));
+        assert!(book.troubled(relay, package, reason(Code::Network)));
+        assert!(!book.troubled(relay, package, reason(Code::Network)));
+        assert_eq!(book.take_troubled(9).len(), 1);
+        assert!(book.take_troubled(9).is_empty());
+        // A higher system that did not take it hears it again; what is over is said, too.
+        book.all_changed();
+        assert_eq!(book.take_troubled(9)[0].reason.as_ref().map(|said| &*said.code), Some("network"));
+        assert!(book.troubled(relay, package, None) && book.trouble(&relay, &package).is_none());
+        assert_eq!(book.take_troubled(9)[0].reason, None);
+        let top = PresenceBook::new(false);
+        for n in 0..=255 {
+            top.troubled(relay, PackageId([n; 32]), reason(Code::Content));
+        }
+        assert!(top.inner().trouble[&relay].len() <= TROUBLE_MAX && top.inner().troubled.is_empty());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::db::history::{Fold, FoldedAway};
 use crate::db::hosts::Seen;
 use crate::db::meta::{NewEpoch, Start};
 use crate::db::places::RenewMemberships;
-use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates};
+use crate::db::{Command, Db, DbError, copies as copies_db, lines, orders, rates, retired};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::{Parts, System, now};
@@ -44,16 +44,20 @@ const CERTIFICATE: Duration = Duration::from_secs(3600);
 /// The shortest time results are kept in full, in days: jobs are valid for 90, and hosts repeat their results for 90 more.
 pub const HISTORY_DAYS_MIN: u32 = 181;
 
-/// Runs a managing server until `shutdown`. `history_days`: how long results are kept in full.
+/// Runs a managing server until `shutdown`. `history_days`: how long results are kept in full; `silent_days`: hosts that were
+/// not heard for longer are silent.
 ///
 /// # Errors
 /// It cannot be started.
 pub async fn run_server(
     data: &Path,
     history_days: u32,
+    silent_days: u32,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
-    start_server(data).await?.keeping_history(history_days).serve(shutdown).await
+    let running = start_server(data).await?.keeping_history(history_days);
+    running.system.set_silent_days(i64::from(silent_days.max(1)));
+    running.serve(shutdown).await
 }
 
 /// A system that listens and has yet to answer.
@@ -285,6 +289,7 @@ impl Running {
         let system = self.system;
         self.tasks.spawn(duties(system.clone()));
         self.tasks.spawn(write_seen(system.clone()));
+        self.tasks.spawn(forget_the_gone(system.clone()));
         tracing::info!(name = %system.config.name, address = %system.config.listen, "listening");
         serve(self.listener, self.tls, self.router, AcceptLimits::default(), shutdown).await;
         self.tasks.shutdown().await;
@@ -338,6 +343,8 @@ async fn duties(system: Arc<System>) {
     }
 }
 
+/// How often hosts that went long ago are forgotten.
+const FORGET: Duration = Duration::from_secs(6 * 3600);
 /// How often it is looked for what ends by itself.
 const ENDINGS: Duration = Duration::from_secs(3600);
 
@@ -349,6 +356,22 @@ async fn watch_endings(system: Arc<System>) {
             tracing::error!(%error, "what ends soon");
         }
         tokio::time::sleep(ENDINGS).await;
+    }
+}
+
+/// Forgets what nobody asks any more about hosts that went.
+async fn forget_the_gone(system: Arc<System>) {
+    loop {
+        match system.db.write(retired::Prune(now())).await {
+            Ok(0) => {}
+            Ok(_) => {
+                if let Err(error) = system.reload_directory().await {
+                    tracing::error!(%error, "hosts that went");
+                }
+            }
+            Err(error) => tracing::error!(%error, "hosts that went"),
+        }
+        tokio::time::sleep(FORGET).await;
     }
 }
 

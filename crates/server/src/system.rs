@@ -1,13 +1,14 @@
 //! A running managing server or relay: what its parts share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use packhorse_content::store::Store;
 use packhorse_domain::ids::{HostId, Incarnation, SERVER};
 use packhorse_domain::ingest::Position;
 use packhorse_domain::job::HostRole;
+use packhorse_domain::reason::SILENT_DAYS;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
 use packhorse_wire::bytes::Fixed;
@@ -20,6 +21,7 @@ use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::copies::Copies;
 use crate::db::hosts::{Fleet, HostRow};
+use crate::db::retired::{self, Gone};
 use crate::db::{Db, DbError, control, delegations};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
@@ -98,6 +100,8 @@ pub struct System {
     server_life: AtomicU64,
     ready: AtomicBool,
     directory: RwLock<Arc<HashMap<HostId, Listed>>>,
+    retired: RwLock<Arc<HashMap<HostId, Gone>>>,
+    silent_days: AtomicI64,
     feeds: Mutex<HashMap<HostRow, Arc<Notify>>>,
     changes: watch::Sender<u64>,
     received_bytes: AtomicU64,
@@ -177,6 +181,8 @@ impl System {
             server_life: AtomicU64::new(life),
             ready: AtomicBool::new(parts.ready),
             directory: RwLock::new(Arc::new(HashMap::new())),
+            retired: RwLock::new(Arc::new(HashMap::new())),
+            silent_days: AtomicI64::new(SILENT_DAYS),
             feeds: Mutex::new(HashMap::new()),
             changes: watch::Sender::new(0),
             received_bytes: AtomicU64::new(parts.traffic.received_bytes),
@@ -257,6 +263,12 @@ impl System {
         Ok(())
     }
 
+    /// At a relay: the newest certificate it has; 0 at the managing server, or if that cannot be read.
+    pub fn certificate_generation(&self) -> u64 {
+        let info = self.upper.as_ref().map(|upper| upper.identity().info());
+        info.and_then(Result::ok).map_or(0, |info| info.identity.generation)
+    }
+
     /// The addresses it is called by; none before it listens.
     pub fn urls(&self) -> Vec<String> {
         self.urls.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -293,12 +305,29 @@ impl System {
         self.directory.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
+    /// What is known of a host that was retired, and asks with a certificate of this generation.
+    pub fn retired(&self, id: &HostId, generation: u64) -> Option<Gone> {
+        let known = self.retired.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(id).filter(|gone| generation <= gone.generation).cloned()
+    }
+
+    /// Not heard for longer than this, in days, a host is silent.
+    pub fn silent_days(&self) -> i64 {
+        self.silent_days.load(Ordering::Relaxed)
+    }
+
+    /// Sets after how many days a host is silent.
+    pub fn set_silent_days(&self, days: i64) {
+        self.silent_days.store(days, Ordering::Relaxed);
+    }
+
     /// Loads the hosts again: after one joined, moved or went.
     ///
     /// # Errors
     /// The database's.
     pub async fn reload_directory(&self) -> Result<(), DbError> {
-        let fleet = self.db.read(Fleet::load).await?;
+        let read = self.db.read(|connection| Ok((Fleet::load(connection)?, retired::all(connection)?)));
+        let (fleet, gone) = read.await?;
         let listed = fleet.hosts().iter().map(|host| {
             let listed = Listed {
                 row: host.row,
@@ -313,6 +342,7 @@ impl System {
         });
         let fresh = Arc::new(listed.collect());
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(gone);
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 //!
 //! | method and path | body | answer |
 //! |---|---|---|
-//! | `GET /admin/v1/hosts` | | `[HostView]` |
+//! | `GET /admin/v1/hosts?all=` | | `[HostView]` |
 //! | `GET /admin/v1/hosts/{name}` | | [`HostDetail`] |
 //! | `POST /admin/v1/hosts/{name}/move` | [`HostMove`] | [`HostMoved`] |
+//! | `POST /admin/v1/hosts/-/retire`, `…/remove` | [`HostNames`] | `[HostRetired]` |
 //! | `GET /admin/v1/tree` | | [`TreeNode`] |
 //! | `POST /admin/v1/tokens` | [`NewToken`] | [`TokenMade`] |
 //! | `GET /admin/v1/tokens`, `DELETE /admin/v1/tokens/{id}` | | `[TokenView]`, `{}` |
@@ -69,6 +70,32 @@ pub struct HostView {
     pub online: bool,
     /// Last heard, RFC 3339; `None`: never.
     pub last_seen: Option<String>,
+    /// Its certificates count no more and its history is kept: since then, RFC 3339.
+    #[serde(default)]
+    pub retired: Option<String>,
+    /// Not heard for very long: left out of percentages.
+    #[serde(default)]
+    pub silent: bool,
+}
+
+/// Hosts by their names: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNames {
+    /// Their names.
+    pub hosts: Vec<String>,
+}
+
+/// A host was retired or removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRetired {
+    /// The host.
+    pub host: String,
+    /// Its open lines, which ended by it.
+    pub lines: u64,
+    /// Whether it was in use before.
+    pub changed: bool,
+    /// It is forgotten, and its name is free.
+    pub removed: bool,
 }
 
 /// A host in `host show`.
@@ -134,9 +161,10 @@ pub struct EventView {
     pub package: Option<String>,
     /// The attempt.
     pub attempt: Option<u32>,
-    /// A word: `ordered`, `at_relay`, `waiting`, `offered`, `chosen`, `delivered`, `installing`, how it ended, `joined`, …
+    /// A word: `ordered`, `at_relay`, `waiting`, `offered`, `chosen`, `delivered`, `installing`, how it ended, `joined`,
+    /// `retired`, `returned`, …
     pub event: String,
-    /// The user who chose or rejected.
+    /// The user who chose or rejected; the administrator who retired.
     pub by: Option<String>,
     /// The code of a reason.
     pub reason: Option<String>,
@@ -190,7 +218,10 @@ pub struct TreeNode {
     pub online: bool,
     /// Last heard.
     pub last_seen: Option<String>,
-    /// Its lower systems, relays first, by name.
+    /// Not heard for very long.
+    #[serde(default)]
+    pub silent: bool,
+    /// Its lower systems: relays first, those that are silent last, by name.
     pub lower: Vec<TreeNode>,
 }
 
@@ -466,6 +497,9 @@ pub struct JobSummary {
     pub created: String,
     /// State → number.
     pub counts: BTreeMap<String, u64>,
+    /// Lines that have not ended, of hosts that were not heard for very long: left out of percentages.
+    #[serde(default)]
+    pub silent: u64,
 }
 
 /// A job in `job show`.
@@ -484,6 +518,9 @@ pub struct JobView {
     pub plan: Vec<PlanFact>,
     /// Its lines.
     pub instructions: Vec<InstructionView>,
+    /// Not heard for longer than this, in days, a host is silent.
+    #[serde(default)]
+    pub silent_days: i64,
     /// Number of the newest change that is in this answer; ask with `seen` for what comes after.
     pub change: u64,
 }
@@ -505,6 +542,9 @@ pub struct InstructionView {
     pub progress_percent: Option<u8>,
     /// How it ended, if there is more to say than the state.
     pub result: Option<ResultView>,
+    /// It has not ended, and its host was not heard for very long.
+    #[serde(default)]
+    pub silent: bool,
 }
 
 /// A reason.
@@ -539,7 +579,8 @@ pub struct ResultView {
     pub text: String,
     /// The end of the output.
     pub tail: String,
-    /// A verdict that a higher system had made meanwhile: `missed`, `cancelled`, `superseded`.
+    /// A verdict that a higher system had made meanwhile: `missed`, `cancelled`, `superseded`, `retired` (then the state may
+    /// be `cancelled` also of what had begun).
     pub verdict: Option<String>,
     /// The user who chose or rejected it; `required` for an offer that was required by then.
     #[serde(default)]

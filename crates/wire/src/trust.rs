@@ -14,7 +14,7 @@ use crate::bytes::Fixed;
 use crate::envelope::{CborError, Envelope, EnvelopeError, KeyId, PublicKey, from_cbor_limited};
 use crate::signed::{
     BadPayload, CONTROL_TYPE, ControlDoc, DELEGATION_TYPE, DelegationDoc, JOB_TYPE, JobDoc, KeySet,
-    PLACE_TYPE, PlaceDoc, TRUST_TYPE, TrustDoc, root_pin,
+    PLACE_TYPE, PlaceDoc, RETIRED_TYPE, RetiredDoc, TRUST_TYPE, TrustDoc, root_pin,
 };
 
 /// Limits of what is signed, in bytes.
@@ -25,6 +25,8 @@ impl Limits {
     pub const JOB_BYTES: usize = 1 << 20;
     /// A place.
     pub const PLACE_BYTES: usize = 64 << 10;
+    /// A word about a retired host.
+    pub const RETIRED_BYTES: usize = 4 << 10;
     /// A trust document.
     pub const TRUST_BYTES: usize = 4 << 20;
     /// A control order.
@@ -198,6 +200,18 @@ impl Trust {
         let payload =
             self.by_job_keys("the delegation", DELEGATION_TYPE, envelope, Limits::DELEGATION_BYTES)?;
         let doc: DelegationDoc = from_cbor_limited(&payload, Limits::DELEGATION_BYTES)?;
+        doc.validate()?;
+        Ok(doc)
+    }
+
+    /// A word of the managing server about a host that was retired.
+    ///
+    /// # Errors
+    /// Why it is not trusted.
+    pub fn retired(&self, envelope: &[u8]) -> Result<RetiredDoc, Distrust> {
+        let what = "the word about a retired host";
+        let payload = self.by_job_keys(what, RETIRED_TYPE, envelope, Limits::RETIRED_BYTES)?;
+        let doc: RetiredDoc = from_cbor_limited(&payload, Limits::RETIRED_BYTES)?;
         doc.validate()?;
         Ok(doc)
     }

@@ -13,7 +13,8 @@ use packhorse_wire::envelope::{Envelope, SigningKey, to_cbor};
 use packhorse_wire::pki::Ca;
 use packhorse_wire::signed::{
     DELEGATION_TYPE, DELEGATION_VERSION, DelegatedCabinet, DelegationDoc, JOB_TYPE, JobDoc, KeySet,
-    PLACE_TYPE, PlaceDoc, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin,
+    PLACE_TYPE, PlaceDoc, RETIRED_TYPE, RETIRED_VERSION, RetiredDoc, TRUST_TYPE, TRUST_VERSION, TrustDoc,
+    root_pin,
 };
 use packhorse_wire::trust::{Delegations, Distrust, Trust};
 
@@ -154,6 +155,29 @@ fn jobs_and_places_count_by_the_job_key_only() {
     assert_eq!(trust.place(&standing).unwrap(), place(1, &[2]));
     let invented = sign(PLACE_TYPE, &PlaceDoc::from(&place(1, &[2])), &own.packager);
     assert!(trust.place(&invented).is_err());
+}
+
+#[test]
+fn only_the_managing_server_says_that_a_host_was_retired() {
+    let keys = keys();
+    let trust = first(&keys);
+    let doc = RetiredDoc {
+        v: RETIRED_VERSION,
+        host: Fixed([1; 16]),
+        name: "pc1".into(),
+        generation: 3,
+        revision: 9,
+        at: 0,
+        removed: false,
+    };
+    assert_eq!(trust.retired(&sign(RETIRED_TYPE, &doc, &keys.jobs)).unwrap(), doc);
+    assert!(trust.retired(&sign(RETIRED_TYPE, &doc, &keys.packager)).is_err(), "another key");
+    assert!(trust.retired(&sign(PLACE_TYPE, &doc, &keys.jobs)).is_err(), "another type");
+    let odd = [RetiredDoc { v: 2, ..doc.clone() }, RetiredDoc { name: "../x".into(), ..doc.clone() }];
+    assert!(odd.iter().all(|doc| trust.retired(&sign(RETIRED_TYPE, doc, &keys.jobs)).is_err()));
+    let text = doc.sentence("client");
+    assert!(text.contains("token new --replace pc1") && text.contains("1970-01-01 00:00 UTC"), "{text}");
+    assert!(!RetiredDoc { removed: true, ..doc }.sentence("relay").contains("--replace"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use packhorse_wire::net::{Link, LinkError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{Contact, call, pause};
+use super::{Contact, call, pause, pause_after, retired_pause, sentence};
 use crate::driver::Event;
 
 /// How long the higher system may hold a request, in seconds.
@@ -77,14 +77,17 @@ impl Feed {
                     hold_secs = HOLD_SECS;
                     answer(&mut waiting, &stored);
                     if stored.is_err() || hasty {
-                        waiting.extend(self.rest(failures.max(3)).await);
+                        waiting.extend(self.rest(pause(failures.max(3))).await);
                     }
                 }
                 Outcome::Failed(error) => {
-                    let text = error.to_string();
+                    let text = sentence(&error);
                     self.failed(&text);
                     answer(&mut waiting, &Err(text));
-                    waiting.extend(self.rest(failures).await);
+                    // Without a certificate that counts the refusal itself is not heard here.
+                    let retired = self.contact.borrow().retired.is_some();
+                    let pause = if retired { retired_pause() } else { pause_after(&error, failures) };
+                    waiting.extend(self.rest(pause).await);
                     failures += 1;
                     hold_secs = 0;
                 }
@@ -146,9 +149,9 @@ impl Feed {
     }
 
     /// A pause that ends early if somebody wants an answer or the certificate is new.
-    async fn rest(&mut self, failures: u32) -> Option<Sync> {
+    async fn rest(&mut self, pause: Duration) -> Option<Sync> {
         tokio::select! {
-            () = tokio::time::sleep(pause(failures)) => None,
+            () = tokio::time::sleep(pause) => None,
             sync = self.syncs.recv() => sync,
             Ok(()) = self.renewed.changed() => None,
         }

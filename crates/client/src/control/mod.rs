@@ -6,6 +6,7 @@ pub(crate) mod reports;
 
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::time::{Time, pause_micros};
+use packhorse_wire::messages::RETIRED_CODE;
 use packhorse_wire::net::{Link, LinkError, cbor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +30,8 @@ pub(crate) struct Contact {
     pub online: bool,
     /// Why not.
     pub trouble: Option<String>,
+    /// It will not get a new certificate: it was retired.
+    pub retired: Option<String>,
     /// How far the outbox is stored above.
     pub hop: Option<Hop>,
 }
@@ -37,6 +40,36 @@ pub(crate) struct Contact {
 pub(crate) fn pause(failures: u32) -> Duration {
     let micros = pause_micros(failures, PAUSE_UNITS, PAUSE_UNITS_MAX, chance()) / UNIT_PER_SEC;
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+/// A host that was retired calls so rarely, in seconds: only for the day when a managing server that was restored knows
+/// nothing of it.
+const RETIRED_PAUSE_SECS: u64 = 1800;
+
+/// The pause after an error: short at first, and long if this host was retired, which does not pass by itself.
+pub(crate) fn pause_after(error: &LinkError, failures: u32) -> Duration {
+    match is_retired(error) {
+        true => retired_pause(),
+        false => pause(failures),
+    }
+}
+
+/// The pause of a host that was retired.
+pub(crate) fn retired_pause() -> Duration {
+    Duration::from_secs(RETIRED_PAUSE_SECS - chance() % (RETIRED_PAUSE_SECS / 2))
+}
+
+/// Whether it says that this host was retired.
+pub(crate) fn is_retired(error: &LinkError) -> bool {
+    error.refusal().is_some_and(|refusal| refusal.code == RETIRED_CODE)
+}
+
+/// An error as one sentence; of a refusal that does not pass by itself also what to do.
+pub(crate) fn sentence(error: &LinkError) -> String {
+    match error.refusal().filter(|_| is_retired(error)).and_then(|refusal| refusal.hint.as_ref()) {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
 }
 
 /// Posts a message; the answer has at most `limit_bytes`.
@@ -52,4 +85,24 @@ pub(crate) async fn call<Req: Serialize, Resp: DeserializeOwned>(
     let body = cbor::encode(request).map_err(protocol)?;
     let answer = link.request(hyper::Method::POST, path, body, limit_bytes, timeout).await?;
     cbor::decode(&answer).map_err(protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_wire::net::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn a_retired_host_calls_rarely_and_says_what_to_do() {
+        let refused = |code: &str| LinkError::Refused {
+            url: "https://osaka:8441".into(),
+            status: 403,
+            refusal: Refusal::new(code, "pc1 was retired").with_hint("packhorse token new"),
+        };
+        let least = Duration::from_secs(RETIRED_PAUSE_SECS / 2);
+        assert!((0..20).all(|failures| pause_after(&refused(RETIRED_CODE), failures) >= least));
+        assert!(pause_after(&refused("starting"), 0) < Duration::from_secs(1));
+        assert!(sentence(&refused(RETIRED_CODE)).ends_with("(retired); packhorse token new"));
+    }
 }

@@ -8,7 +8,7 @@ use packhorse_wire::enroll::{EnrollError, HostIdentity, renew};
 use packhorse_wire::pki::{CertInfo, renew_due};
 use tokio::sync::watch;
 
-use super::pause;
+use super::{Contact, is_retired, pause, retired_pause, sentence};
 use crate::clock::Clock;
 use crate::who::Who;
 
@@ -27,6 +27,8 @@ pub(crate) struct Renewal {
     pub renewed: watch::Sender<u64>,
     /// The end of the one in use, microseconds.
     pub until: watch::Sender<Option<Timestamp>>,
+    /// How the connection is.
+    pub contact: watch::Sender<Contact>,
 }
 
 impl Renewal {
@@ -37,7 +39,8 @@ impl Renewal {
             && self.who.renews
             && info.not_after <= self.now()
         {
-            self.try_renew(&identity).await;
+            // It is tried again.
+            let _ = self.try_renew(&identity).await;
         }
     }
 
@@ -54,9 +57,15 @@ impl Renewal {
                     }
                     failures = 0;
                 }
-                Ok(identity) if self.is_due(&identity) => {
-                    failures = if self.try_renew(&identity).await { 0 } else { failures + 1 };
-                }
+                Ok(identity) if self.is_due(&identity) => match self.try_renew(&identity).await {
+                    Ok(()) => failures = 0,
+                    Err(retired) => {
+                        failures += 1;
+                        if retired {
+                            tokio::time::sleep(retired_pause()).await;
+                        }
+                    }
+                },
                 Ok(_) => failures = 0,
                 Err(error) => {
                     tracing::warn!(%error, "the identity cannot be read");
@@ -81,7 +90,8 @@ impl Renewal {
         self.note(identity).is_ok_and(|info| renew_due(info.not_before, info.not_after, self.now()))
     }
 
-    async fn try_renew(&mut self, identity: &HostIdentity) -> bool {
+    /// Answers, if not, whether that is because this host was retired.
+    async fn try_renew(&mut self, identity: &HostIdentity) -> Result<(), bool> {
         let outcome = match renew(identity).await {
             Ok(renewed) => self.who.folder.save_keys(&renewed).map(|()| renewed),
             Err(error) => Err(error),
@@ -89,11 +99,17 @@ impl Renewal {
         match outcome {
             Ok(renewed) => {
                 tracing::info!("the certificate was renewed");
-                self.take(&renewed)
+                if self.take(&renewed) { Ok(()) } else { Err(false) }
+            }
+            Err(EnrollError::Link(error)) if is_retired(&error) => {
+                let text = sentence(&error);
+                tracing::error!(text, "there is no new certificate for this host");
+                self.contact.send_modify(|contact| contact.retired = Some(text));
+                Err(true)
             }
             Err(error) => {
                 tracing::warn!(%error, "the certificate could not be renewed; tried again");
-                false
+                Err(false)
             }
         }
     }

@@ -12,7 +12,7 @@ use packhorse_wire::net::{CALL_LIMIT_BYTES, LinkError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Contact, call, pause};
+use super::{Contact, call, pause_after};
 use crate::driver::Event;
 use crate::executor::{Percent, Tools};
 use crate::store::{Batch, Reporter};
@@ -68,7 +68,7 @@ impl Reports {
                 }
                 Err(error) => {
                     tracing::debug!(%error, ?hop, "reports were not taken");
-                    tokio::time::sleep(pause(failures)).await;
+                    tokio::time::sleep(pause_after(&error, failures)).await;
                     failures += 1;
                 }
             }
@@ -160,6 +160,6 @@ impl Reports {
             package: now.line.package.into(),
             percent: now.percent,
         });
-        Soft { presence: Vec::new(), progress: progress.into_iter().collect() }
+        Soft { progress: progress.into_iter().collect(), ..Soft::default() }
     }
 }

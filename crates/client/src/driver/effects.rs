@@ -10,6 +10,8 @@ use crate::executor::{Task, What};
 pub(super) struct Running {
     /// Counted up at each effect: the answer of an older one is not taken.
     pub generation: u64,
+    /// An installer runs, or what it did is looked at: that is not given up.
+    pub installs: bool,
     handle: AbortHandle,
 }
 
@@ -42,7 +44,7 @@ impl Driver {
         }
     }
 
-    fn stop(&mut self, line: &LineId) {
+    pub(super) fn stop(&mut self, line: &LineId) {
         if let Some(running) = self.running.remove(line) {
             running.handle.abort();
         }
@@ -60,7 +62,8 @@ impl Driver {
             let _ = events.send(Event::Answer { generation, line: answered, input }).await;
         });
         if !matches!(what, What::Drop | What::Unstage) {
-            self.running.insert(line, Running { generation, handle });
+            let installs = !matches!(what, What::Probe | What::Obtain);
+            self.running.insert(line, Running { generation, installs, handle });
         }
     }
 

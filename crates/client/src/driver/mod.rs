@@ -4,6 +4,7 @@ mod effects;
 mod facts;
 mod offers;
 mod orders;
+mod retired;
 mod status;
 
 use std::collections::{BTreeSet, HashMap};
@@ -103,6 +104,8 @@ pub(crate) struct Parts {
     pub facts: Facts,
     /// `client` or `relay`.
     pub role: &'static str,
+    /// Its certificate's generation.
+    pub generation: u64,
     /// How the connection is.
     pub contact: watch::Sender<Contact>,
     /// The certificate's end.
@@ -119,6 +122,9 @@ pub(crate) struct Driver {
     tools: Arc<Tools>,
     judge: Judge,
     role: &'static str,
+    certificate: u64,
+    /// It was retired: what is said of that.
+    retired: Option<String>,
     cursor: Option<Cursor>,
     hints: HashMap<PackageId, CopyHint>,
     told: BTreeSet<(String, String)>,
@@ -141,7 +147,9 @@ pub(crate) struct Driver {
 impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
-        let Parts { tools, kept, mut judge, facts, boot, role, contact, until, wake, events } = parts;
+        let Parts { tools, kept, mut judge, facts, boot, role, generation, contact, until, wake, events } =
+            parts;
+        let retired = retired::kept(&judge, kept.retired.as_deref(), role, generation);
         let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
         let mut agent =
@@ -156,6 +164,8 @@ impl Driver {
             tools,
             judge,
             role,
+            certificate: generation,
+            retired,
             cursor: kept.cursor,
             hints,
             told: kept.told.into_iter().collect(),
@@ -190,7 +200,7 @@ impl Driver {
         self.input(rights).await?;
         let step = self.agent.resume(now);
         self.apply(step, Commit::default()).await?;
-        if let Some(facts) = self.first_facts.take() {
+        if let Some(facts) = self.first_facts.take().filter(|_| self.retired.is_none()) {
             self.facts(facts).await?;
         }
         // What was reported and never sent.
@@ -251,13 +261,18 @@ impl Driver {
                 let _ = done.send(());
                 Ok(())
             }
+            // Nobody hears it any more.
+            Event::Facts(_) if self.retired.is_some() => Ok(()),
             Event::Facts(facts) => self.facts(facts).await,
             Event::Offers(answer) => {
                 let _ = answer.send(self.offers());
                 Ok(())
             }
             Event::Wish { offer, by, wish, answer } => {
-                let outcome = self.wish(&offer, by, wish).await?;
+                let outcome = match &self.retired {
+                    Some(why) => Err(why.clone()),
+                    None => self.wish(&offer, by, wish).await?,
+                };
                 let _ = answer.send(outcome.map(Box::new));
                 Ok(())
             }
@@ -287,6 +302,9 @@ impl Driver {
     }
 
     async fn input(&mut self, input: Input) -> Result<(), ClientError> {
+        if self.retired.is_some() && !retired::still_counts(&input) {
+            return Ok(());
+        }
         let now = self.tools.clock.now();
         let mut commit = Commit { at: now, ..Commit::default() };
         if let Some(refused) = disbelieved(&input) {
@@ -309,7 +327,9 @@ impl Driver {
         commit.writes = writes;
         self.commit(commit).await?;
         for effect in effects {
-            self.start(effect);
+            if self.retired.is_none() || retired::is_ending(&effect) {
+                self.start(effect);
+            }
         }
         self.answer_stops();
         Ok(())

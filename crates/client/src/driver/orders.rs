@@ -27,6 +27,9 @@ impl Driver {
     /// Takes in an answer of the higher system: how many orders were new, or why it is not taken.
     pub(super) async fn feed(&mut self, response: FeedResponse) -> Result<Result<u64, String>, ClientError> {
         self.tools.clock.heard(Time(response.now));
+        if let Some(why) = &self.retired {
+            return Ok(Err(why.clone()));
+        }
         let now = self.tools.clock.now();
         let batch = Batch {
             incarnation: Incarnation(response.feed),
@@ -60,8 +63,10 @@ impl Driver {
         if told {
             self.wake.notify_one();
         }
+        self.end_what_is_coming();
+        let retired = self.retired.clone();
         self.contact.send_modify(|contact| {
-            (contact.online, contact.trouble) = (true, None);
+            (contact.online, contact.trouble) = (retired.is_none(), retired);
             (contact.last, contact.hop) = (Some(now), Some(hop));
         });
         Ok(Ok(count))
@@ -120,6 +125,7 @@ impl Driver {
                     self.step_into(step, input, now);
                 }
             }
+            Order::Retired(words) => self.words(&words, commit)?,
             // For relays.
             Order::Below(_) | Order::Control(_) => {}
         }

@@ -32,7 +32,7 @@ impl Driver {
             url: self.tools.link.url().to_owned(),
             online: contact.online,
             last_contact: contact.last.map(rfc3339),
-            trouble: contact.trouble,
+            trouble: self.retired.clone().or(contact.retired).or(contact.trouble),
             certificate_until: until.map(|until| until.to_string()).unwrap_or_default(),
             unreceipted: self.agent.reported().saturating_sub(self.agent.base()),
             lines: open.take(LINES_MAX).map(|line| self.line(line)).collect(),
@@ -61,6 +61,9 @@ impl Driver {
 
     pub(super) fn reason(&self, line: &AgentLine) -> Option<String> {
         let text = match &line.stage {
+            Stage::Waiting | Stage::Offered | Stage::Probing | Stage::Obtaining if self.retired.is_some() => {
+                "this host was retired: nothing is installed any more".to_owned()
+            }
             Stage::Offered => "it is offered to the user: packhorse offers".to_owned(),
             Stage::Probing => "it is being looked at what is installed".to_owned(),
             Stage::Obtaining => format!("the package is being taken in from {}", self.tools.higher),

@@ -54,6 +54,8 @@ pub(crate) struct Kept {
     pub newest_alarm: u64,
     /// What was told last of the host.
     pub facts: Option<Told>,
+    /// The word that it was retired.
+    pub retired: Option<Vec<u8>>,
 }
 
 impl Kept {
@@ -79,6 +81,7 @@ impl Kept {
                 .query_row("SELECT coalesce(max(report), 0) FROM alarms", [], |row| row.get::<_, i64>(0))?
                 .unsigned_abs(),
             facts: facts_told(&tx)?,
+            retired: get_blob(&tx, "retired")?,
         };
         tx.commit()?;
         Ok(kept)

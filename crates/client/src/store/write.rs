@@ -66,6 +66,8 @@ pub(crate) struct Commit {
     pub alarms: Vec<Alarm>,
     /// What the host says of itself, when that is news.
     pub facts: Option<Told>,
+    /// The word that it was retired.
+    pub retired: Option<Vec<u8>>,
 }
 
 impl Commit {
@@ -80,6 +82,7 @@ impl Commit {
             && self.delegations.is_empty()
             && self.alarms.is_empty()
             && self.facts.is_none()
+            && self.retired.is_none()
     }
 
     /// Stores it.
@@ -108,6 +111,9 @@ impl Commit {
         }
         if let Some(place) = &self.place {
             put_blob(&tx, "place", place)?;
+        }
+        if let Some(word) = &self.retired {
+            put_blob(&tx, "retired", word)?;
         }
         self.tell(&tx)?;
         tx.commit()

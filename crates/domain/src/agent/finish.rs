@@ -8,7 +8,7 @@ use super::{
 use crate::ids::{JobKey, PackageId};
 use crate::instruction::State;
 use crate::job::JobType;
-use crate::reason::{Code, NextTry, Reason};
+use crate::reason::{NextTry, Reason, clear_of};
 use crate::report::{FailClass, Outcome};
 use crate::time::{Time, pause_micros};
 
@@ -173,16 +173,4 @@ pub(super) enum Before {
     Clear,
     Open,
     Failed(String),
-}
-
-fn clear_of(code: Code) -> &'static str {
-    match code {
-        Code::Network => "the line to the higher system, or the higher system itself",
-        Code::Disk => "free space on the host's disk, or let the agent write there",
-        Code::Content => "nothing to do if it passes; else look at the higher system's store",
-        Code::NotTrusted => "packhorse cabinet trust CABINET --key KEY, if the key is to be trusted",
-        Code::Lock => "nothing to do: the other installer ends",
-        Code::InstallerRetry => "nothing to do: it is tried again",
-        _ => "nothing to do: it goes on by itself",
-    }
 }

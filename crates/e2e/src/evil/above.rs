@@ -83,7 +83,7 @@ fn bundle(inner: &Inner) -> Option<ReportsRequest> {
         after,
         through: state.outbox.len() as u64,
         reports,
-        soft: Soft { presence: state.lives.keys().map(|host| present(host.0)).collect(), progress: vec![] },
+        soft: Soft { presence: state.lives.keys().map(|host| present(host.0)).collect(), ..Soft::default() },
     })
 }
 

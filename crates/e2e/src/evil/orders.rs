@@ -34,7 +34,7 @@ fn pass_on(order: &Order, lower: &Lower) -> Option<Order> {
             let own = receipts.iter().filter(|receipt| receipt.origin == Fixed(lower.place.host.0));
             Some(Order::Receipts(own.copied().collect()))
         }
-        Order::Place(_) | Order::Below(_) | Order::Control(_) => None,
+        Order::Place(_) | Order::Below(_) | Order::Retired(_) | Order::Control(_) => None,
     }
 }
 

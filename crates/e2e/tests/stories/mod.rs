@@ -17,6 +17,7 @@ mod moving;
 mod offers;
 mod page;
 mod relay_admin;
+mod retire;
 mod room;
 mod sites;
 mod transfer;

@@ -285,3 +285,68 @@ fn a_cancelled_transfer_stops_and_gives_its_room_back() {
     assert!(received(&world, "osaka") < 40 * MIB);
     assert!(kept_until(&world, "osaka", "main/editor@1.0:1").is_none());
 }
+
+/// The reason a host's line shows.
+fn reason_of(world: &World, job: &str, host: &str) -> Value {
+    line(&world.job(job), host).map_or(Value::Null, |line| line["reason"].clone())
+}
+
+/// Waits until a transfer's line and that of a host behind the relay say the same, with everything a reason has to say.
+fn both_say(world: &World, lines: [(&str, &str); 2], code: &str) {
+    for (job, host) in lines {
+        let reason = wait::until_ok(&format!("{host} says why it waits: {code}"), 20, || {
+            let reason = reason_of(world, job, host);
+            let text = reason["text"].as_str().unwrap_or_default();
+            let said = text.contains("osaka does not get the package") && reason["code"] == code;
+            if said { Ok(reason) } else { Err(reason.to_string()) }
+        });
+        assert_eq!(reason["system"], "osaka", "{reason}");
+        assert!(reason["next_try"].is_string() && reason["since"].is_string(), "{reason}");
+        assert!(!reason["clear"].as_str().expect("what clears it").is_empty(), "{reason}");
+        let told = world.cli.ok(&["explain", job, host]);
+        assert!(
+            told.contains("osaka does not get the package") && told.to_lowercase().contains("to clear it"),
+            "{told}"
+        );
+    }
+}
+
+/// What keeps a relay from getting a package is said on the transfer's line, and to whoever waits behind the relay.
+#[test]
+fn what_keeps_a_relay_from_getting_a_package_is_said_until_it_goes_on() {
+    let world = World::new();
+    let osaka = world.relay("osaka", &world.server.url());
+    let namba = world.relay("namba", &osaka.url());
+    let pc = world.client("pc1", &namba.url());
+    let source = world.source("editor", "1.0").noise("lib/large", 4 * MIB, 1);
+    world.add(&source);
+    // A byte in the middle of what the managing server has is not what was signed.
+    let packs = std::fs::read_dir(world.server.data.join("store/packs")).expect("packs");
+    let packs = packs.map(|entry| entry.expect("a pack").path());
+    let pack = packs.max_by_key(|path| path.metadata().map_or(0, |found| found.len())).expect("a pack");
+    let whole = std::fs::read(&pack).expect("the pack");
+    let put = |bytes: &[u8]| {
+        let file = std::fs::File::options().write(true).open(&pack).expect("the pack");
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, 0).expect("it is written");
+    };
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    put(&changed);
+    // Nor can the relay write.
+    let (staging, away) = (osaka.data.join("store/staging"), osaka.data.join("store/staging.away"));
+    std::fs::rename(&staging, &away).expect("the folder");
+    std::fs::write(&staging, "in its place").expect("a file");
+    let brought = transfer(&world, "editor", &["--to", "osaka"]);
+    let install = world.install("editor", &["pc1"], &[]);
+    let lines = [(&*brought, "osaka"), (&*install, "pc1")];
+    both_say(&world, lines, "disk");
+    std::fs::remove_file(&staging).expect("the file");
+    std::fs::rename(&away, &staging).expect("the folder");
+    both_say(&world, lines, "content");
+    // And it goes on by itself.
+    put(&whole);
+    world.line_until(&brought, "osaka", 90, "transferred");
+    world.done(&install, 90);
+    assert!(is_installed(source.path(), &pc.at("/opt/editor")));
+    assert_eq!(reason_of(&world, &brought, "osaka"), Value::Null);
+}

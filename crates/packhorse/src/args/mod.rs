@@ -21,9 +21,9 @@ pub use packages::{
     AddArgs, BuildArgs, CabinetKeyArgs, CabinetVerb, CheckArgs, PackageNameArgs, PackageVerb,
 };
 pub use systems::{
-    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostVerb, InitArgs, KeyVerb, LimitArgs,
-    NameArgs, PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb, ServerRunArgs, ServerVerb,
-    TokenNewArgs, TokenVerb,
+    AgentArgs, ClientJoinArgs, ClientRunArgs, ClientVerb, GrantArgs, HostNamesArgs, HostVerb, InitArgs,
+    KeyVerb, LimitArgs, NameArgs, PageArgs, RelayDropArgs, RelayJoinArgs, RelayRunArgs, RelayVerb,
+    ServerRunArgs, ServerVerb, TokenNewArgs, TokenVerb,
 };
 
 use crate::exit::Exit;
@@ -201,7 +201,7 @@ mod tests {
             "demo --once",
             "server init --data hq --listen 127.0.0.1:8440 --name localhost",
             "server run --data hq",
-            "server run --data hq --history-days 200",
+            "server run --data hq --history-days 200 --silent-days 30",
             "job show 3 pc17 --json",
             "key new --out packager.key",
             "cabinet new office --key packager.pub",
@@ -248,6 +248,9 @@ mod tests {
             "token list",
             "token revoke 3",
             "host tree",
+            "host list --all --json",
+            "host retire pc17 pc18",
+            "host remove pc17 --json",
             "host move pc17 --to namba --then osaka server",
             "group new sales pc1 pc2 group:office",
             "group new big --where disk_free>20GB",
@@ -284,6 +287,8 @@ mod tests {
             "fleet --clients 5",
             "relay limit osaka --hours 22:00-06:00",
             "server run --history-days 10",
+            "server run --silent-days 0",
+            "host retire",
             "token new --uses 0",
             "group new sales pc1 --where os=linux",
             "group add sales",

@@ -30,6 +30,9 @@ pub struct ServerRunArgs {
     #[arg(long, value_name = "DAYS", default_value_t = 400,
           value_parser = clap::value_parser!(u32).range(i64::from(packhorse_server::HISTORY_DAYS_MIN)..=36_500))]
     pub history_days: u32,
+    /// Machines that were not heard for longer than so many days are shown apart and left out of percentages
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub silent_days: u32,
 }
 
 /// `packhorse server init`
@@ -347,13 +350,24 @@ pub struct TokenNewArgs {
 /// `packhorse host`
 #[derive(Debug, Subcommand)]
 pub enum HostVerb {
-    /// List the machines
-    List(ListArgs),
-    /// Show one machine and its lines of all jobs
+    /// List the machines; those that were not heard for very long stand apart
+    List(HostListArgs),
+    /// Show one machine, its lines of all jobs and what happened there; also one that was retired
     Show(NameArgs),
     /// Let a machine call another system from now on; what it has to do and to say goes along
     Move(MoveArgs),
-    /// Show the systems as a tree
+    /// Retire machines: their certificates count no more anywhere, their history is kept
+    ///
+    /// What is open for them ends as cancelled; no job takes them in any more, and they are in no count. A relay system with
+    /// machines below it is not retired: move these first. A machine that joins with a token from `packhorse token new
+    /// --replace HOST` is the host again, under a new certificate. Of several machines all are retired or none.
+    Retire(HostNamesArgs),
+    /// Retire machines and forget them: their names are free
+    ///
+    /// What they did stays in their jobs as numbers: counts are what they were, the machines' lines are gone, as of results
+    /// that are old. A machine that joins later under such a name is another one, and inherits nothing.
+    Remove(HostNamesArgs),
+    /// Show the systems as a tree; machines that were not heard for very long stand last
     Tree {
         /// Which system is asked.
         #[command(flatten)]
@@ -362,6 +376,34 @@ pub enum HostVerb {
         #[command(flatten)]
         format: Format,
     },
+}
+
+/// `packhorse host list`
+#[derive(Debug, Args)]
+pub struct HostListArgs {
+    /// Also those that were retired
+    #[arg(long)]
+    pub all: bool,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `packhorse host retire`, `packhorse host remove`
+#[derive(Debug, Args)]
+pub struct HostNamesArgs {
+    /// The machines
+    #[arg(value_name = "HOST", required = true, num_args = 1..)]
+    pub names: Vec<String>,
+    /// Which system is asked.
+    #[command(flatten)]
+    pub access: Access,
+    /// How it is shown.
+    #[command(flatten)]
+    pub format: Format,
 }
 
 /// `packhorse host move`

@@ -2,7 +2,7 @@
 
 use packhorse_wire::admin::HostMove;
 
-use crate::args::HostVerb;
+use crate::args::{HostNamesArgs, HostVerb};
 use crate::failure::Outcome;
 use crate::render::{host, table};
 use crate::say;
@@ -15,9 +15,9 @@ use super::ask;
 /// The verb's.
 pub fn run(verb: HostVerb) -> Outcome {
     match verb {
-        HostVerb::List(args) => ask(&args.access, async |api| {
-            table::print(&api.hosts().await?, args.format, "no machine has joined yet: packhorse token new")
-        }),
+        HostVerb::List(args) => {
+            ask(&args.access, async |api| host::list(&api.hosts(args.all).await?, args.format))
+        }
         HostVerb::Show(args) => ask(&args.access, async |api| {
             let detail = api.host(&args.name).await?;
             if args.format.json { table::json(&detail) } else { say::line(&host::show(&detail)) }
@@ -41,6 +41,8 @@ pub fn run(verb: HostVerb) -> Outcome {
             }
             Ok(())
         }),
+        HostVerb::Retire(args) => leave(args, "retire"),
+        HostVerb::Remove(args) => leave(args, "remove"),
         HostVerb::Tree { access, format } => ask(&access, async |api| {
             let tree = api.tree().await?;
             if format.json {
@@ -52,4 +54,17 @@ pub fn run(verb: HostVerb) -> Outcome {
             }
         }),
     }
+}
+
+fn leave(args: HostNamesArgs, verb: &str) -> Outcome {
+    ask(&args.access, async |api| {
+        let left = api.leave_hosts(args.names, verb).await?;
+        if args.format.json || args.format.csv {
+            return table::print(&left, args.format, "");
+        }
+        for host in &left {
+            say::note(&host::left(host));
+        }
+        Ok(())
+    })
 }

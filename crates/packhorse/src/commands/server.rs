@@ -59,7 +59,7 @@ fn absolute(path: &Path) -> PathBuf {
 fn serve(args: &ServerRunArgs) -> Outcome {
     logs::of_system();
     signals::obey_parent();
-    large_runtime()?.block_on(systems::run_server(&args.data, args.history_days))
+    large_runtime()?.block_on(systems::run_server(&args.data, args.history_days, args.silent_days))
 }
 
 #[cfg(test)]

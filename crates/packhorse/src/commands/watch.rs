@@ -9,7 +9,7 @@ use packhorse_wire::net::LinkError;
 use crate::api::Api;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::render::job::{Group, Tally, counts_text, groups};
+use crate::render::job::{Group, Tally, counts_of, groups};
 use crate::say;
 
 /// Pause before asking again when the system did not answer.
@@ -97,21 +97,23 @@ impl Screen {
 
     fn show(&mut self, view: &JobView) -> Outcome {
         let tally = Tally::of(&view.job.counts);
-        let counts = counts_text(&view.job.counts);
+        let counts = counts_of(&view.job);
+        // What is silent is not waited for on the screen, and may be back.
+        let waited_for = tally.all - view.job.silent.min(tally.all);
         let mut why: Vec<String> =
             groups(&view.instructions).iter().take(REASONS_MAX).map(Group::line).collect();
         why.extend(failures(view));
         match self {
             Screen::Live { all, bar, reasons } => {
                 bar.set_prefix(format!("job {}", say::clean(&view.job.id)));
-                bar.set_length(tally.all);
+                bar.set_length(waited_for);
                 bar.set_position(tally.ended);
                 bar.set_message(counts);
                 set_lines(all, reasons, &why);
                 Ok(())
             }
             Screen::Plain { last } => {
-                let mut lines = vec![format!("{} of {} ended · {counts}", tally.ended, tally.all)];
+                let mut lines = vec![format!("{} of {waited_for} ended · {counts}", tally.ended)];
                 lines.extend(why.into_iter().map(|line| format!("  {line}")));
                 let fresh: Vec<&String> = lines.iter().filter(|line| !last.contains(line)).collect();
                 for line in fresh {

@@ -72,7 +72,8 @@ impl Judge {
             Order::Delegation(envelope) => {
                 self.trust.delegation(&envelope).map(|doc| self.delegations.take(doc))
             }
-            Order::Below(_) | Order::Control(_) | Order::Receipts(_) => Ok(()),
+            // What a retired host does is not played: it is refused from then on.
+            Order::Below(_) | Order::Control(_) | Order::Retired(_) | Order::Receipts(_) => Ok(()),
         };
         match outcome {
             Ok(()) => Verdict::Nothing,

@@ -1,10 +1,12 @@
 //! Machines: one, and all as a tree.
 
-use packhorse_wire::admin::{HostDetail, TreeNode};
+use packhorse_wire::admin::{HostDetail, HostRetired, HostView, TreeNode};
 use serde::Serialize;
 
 use super::facts;
 use super::table::{self, Cell, Row};
+use crate::args::Format;
+use crate::failure::Outcome;
 use crate::{say, when};
 
 /// A line of a host, for its table.
@@ -26,6 +28,56 @@ impl Row for Line<'_> {
     }
 }
 
+/// `host list`: for people those that are silent, and those that were retired, stand apart.
+///
+/// # Errors
+/// Whoever reads it has gone.
+pub fn list(hosts: &[HostView], format: Format) -> Outcome {
+    if format.json || format.csv || hosts.is_empty() {
+        return table::print(hosts, format, "no machine has joined yet: packhorse token new");
+    }
+    say::line(&apart(hosts))
+}
+
+fn apart(hosts: &[HostView]) -> String {
+    let those = |wanted: fn(&HostView) -> bool| -> Vec<Listed<'_>> {
+        hosts.iter().filter(|host| wanted(host)).map(Listed).collect()
+    };
+    let parts = [
+        ("", those(|host| host.retired.is_none() && !host.silent)),
+        ("silent for very long, and left out of percentages:\n", those(|host| host.silent)),
+        ("retired:\n", those(|host| host.retired.is_some())),
+    ];
+    let shown = parts.iter().filter(|(_, hosts)| !hosts.is_empty());
+    shown.map(|(head, hosts)| format!("{head}{}", table::table(hosts))).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A host in a table for people: what stands above the table is no column.
+#[derive(Debug, Serialize)]
+struct Listed<'a>(&'a HostView);
+
+impl Row for Listed<'_> {
+    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen"];
+
+    fn cells(&self) -> Vec<Cell> {
+        self.0.cells().into_iter().take(Self::COLUMNS.len()).collect()
+    }
+}
+
+/// What is said of a host that was retired or removed.
+pub fn left(host: &HostRetired) -> String {
+    let name = say::clean(&host.host);
+    let ended = match host.lines {
+        0 => String::new(),
+        lines => format!("; {} ended by it", super::count(lines, "open line")),
+    };
+    match (host.removed, host.changed) {
+        (true, _) => format!("{name} was removed: the name is free{ended}"),
+        (false, true) => format!("{name} was retired{ended}"),
+        (false, false) => format!("{name} was retired before"),
+    }
+}
+
 /// `host show`
 pub fn show(detail: &HostDetail) -> String {
     let host = &detail.host;
@@ -40,6 +92,12 @@ pub fn show(detail: &HostDetail) -> String {
             format!("{} · certificate {}", when::shown(&detail.joined), detail.certificate_generation),
         ),
     ];
+    if let Some(since) = &host.retired {
+        pairs.insert(1, ("retired", format!("{}: its certificates count no more", when::shown(since))));
+    }
+    if host.silent {
+        pairs.push(("silent", "for very long: left out of percentages".to_owned()));
+    }
     if let Some(since) = &detail.twins_since {
         pairs.push(("twins", format!("two machines answer under this name since {}", when::shown(since))));
     }
@@ -112,9 +170,10 @@ fn label(node: &TreeNode) -> String {
         role => format!("{name} ({})", say::clean(role)),
     };
     if !node.online {
-        text.push_str(match node.last_seen {
-            Some(_) => " · off",
-            None => " · never heard",
+        text.push_str(match (&node.last_seen, node.silent) {
+            (Some(_), true) => " · silent",
+            (Some(_), false) => " · off",
+            (None, _) => " · never heard",
         });
     }
     text
@@ -129,10 +188,12 @@ pub struct TreeRow {
     depth: u64,
     online: bool,
     last_seen: Option<String>,
+    silent: bool,
 }
 
 impl Row for TreeRow {
-    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "depth", "online", "last_seen"];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "role", "higher", "depth", "online", "last_seen", "silent"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -142,6 +203,7 @@ impl Row for TreeRow {
             Cell::Number(self.depth),
             Cell::Yes(self.online),
             Cell::Time(self.last_seen.clone()),
+            Cell::Yes(self.silent),
         ]
     }
 }
@@ -161,6 +223,7 @@ fn collect(node: &TreeNode, higher: &str, depth: u64, rows: &mut Vec<TreeRow>) {
         depth,
         online: node.online,
         last_seen: node.last_seen.clone(),
+        silent: node.silent,
     });
     for lower in &node.lower {
         collect(lower, &node.name, depth + 1, rows);
@@ -173,7 +236,7 @@ mod tests {
 
     fn node(name: &str, role: &str, online: bool, lower: Vec<TreeNode>) -> TreeNode {
         let last_seen = online.then(|| "2026-11-24T10:00:00Z".to_owned());
-        TreeNode { name: name.into(), role: role.into(), online, last_seen, lower }
+        TreeNode { name: name.into(), role: role.into(), online, last_seen, silent: false, lower }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use packhorse_domain::instruction::State;
-use packhorse_wire::admin::{InstructionView, JobView, PlanFact, ReasonView, ResultView};
+use packhorse_wire::admin::{InstructionView, JobSummary, JobView, PlanFact, ReasonView, ResultView};
 
 use super::{count, facts, table};
 use crate::{say, when};
@@ -22,6 +22,15 @@ pub fn counts_text(counts: &BTreeMap<String, u64>) -> String {
         .map(|(_, state, number)| format!("{number} {}", state.replace('_', " ")))
         .collect();
     if parts.is_empty() { "no lines yet".into() } else { say::clean(&parts.join(" · ")) }
+}
+
+/// The same of a job, and how many lines are left out of what is counted.
+pub fn counts_of(job: &JobSummary) -> String {
+    let counts = counts_text(&job.counts);
+    match job.silent {
+        0 => counts,
+        silent => format!("{counts} ({silent} silent for very long, not counted)"),
+    }
 }
 
 fn place(word: &str) -> usize {
@@ -172,7 +181,7 @@ pub fn show(view: &JobView) -> String {
     let head = facts(&[
         ("job", format!("{} {} {}", job.id, job.job_type, job.packages.join(" "))),
         ("to", job.to.join(" ")),
-        ("state", format!("{} · {}", job.state, counts_text(&job.counts))),
+        ("state", format!("{} · {}", job.state, counts_of(job))),
         ("at", job.at.as_deref().map_or("now".into(), when::shown)),
         ("until", until(view)),
         ("made", format!("{} · revision {}", when::shown(&job.created), view.revision)),
@@ -184,10 +193,25 @@ pub fn show(view: &JobView) -> String {
     if view.instructions.is_empty() {
         parts.push("no lines yet: nobody at the destination has joined".into());
     } else {
-        parts.push(table::table(&view.instructions));
+        parts.extend(lines(view));
     }
     parts.extend(tails(view));
     parts.join("\n\n")
+}
+
+/// The lines; those of hosts that are silent stand apart.
+fn lines(view: &JobView) -> Vec<String> {
+    let (silent, heard): (Vec<&InstructionView>, Vec<&InstructionView>) =
+        view.instructions.iter().partition(|line| line.silent);
+    let mut parts = Vec::new();
+    if !heard.is_empty() {
+        parts.push(table::table(&heard));
+    }
+    if !silent.is_empty() {
+        let head = format!("silent for more than {} days, not counted:", view.silent_days);
+        parts.push(format!("{head}\n{}", table::table(&silent)));
+    }
+    parts
 }
 
 fn until(view: &JobView) -> String {

@@ -1,5 +1,4 @@
 use super::*;
-use packhorse_wire::admin::JobSummary;
 
 fn line(host: &str, state: &str) -> InstructionView {
     InstructionView {
@@ -10,6 +9,7 @@ fn line(host: &str, state: &str) -> InstructionView {
         reason: None,
         progress_percent: None,
         result: None,
+        silent: false,
     }
 }
 
@@ -84,7 +84,8 @@ fn a_job_as_it_is_shown() {
             at: None,
             until: "tomorrow".into(),
             created: "today".into(),
-            counts: counts(&[("waiting", 1), ("done", 1), ("failed", 1)]),
+            counts: counts(&[("waiting", 2), ("done", 1), ("failed", 1)]),
+            silent: 1,
         },
         revision: 1,
         closed: None,
@@ -100,14 +101,16 @@ fn a_job_as_it_is_shown() {
             },
             line("pc2", "done"),
             failed("pc3", "line one\u{1b}[31m\nline two\n"),
+            InstructionView { silent: true, ..waiting("pc4", "silent", "osaka", "not heard for 91 days") },
         ],
+        silent_days: 90,
         change: 7,
     };
     assert_eq!(
         show(&view),
         "job    server/3 install office/editor@2.1:1\n\
          to     below:osaka\n\
-         state  running · 1 waiting · 1 done · 1 failed\n\
+         state  running · 2 waiting · 1 done · 1 failed (1 silent for very long, not counted)\n\
          at     now\n\
          until  tomorrow\n\
          made   today · revision 1\n\n\
@@ -117,6 +120,9 @@ fn a_job_as_it_is_shown() {
          pc1   office/editor@2.1:1        1  waiting  40 %      off since 09:12\n\
          pc2   office/editor@2.1:1        1  done     -         -\n\
          pc3   office/editor@2.1:1        1  failed   -         installer: exit 3: dpkg ended with 3\n\n\
+         silent for more than 90 days, not counted:\n\
+         HOST  PACKAGE              ATTEMPT  STATE    PROGRESS  WHY\n\
+         pc4   office/editor@2.1:1        1  waiting  -         not heard for 91 days\n\n\
          the end of what it said at pc3:\n\
          \u{20} line one [31m\n\
          \u{20} line two"

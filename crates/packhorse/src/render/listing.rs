@@ -1,14 +1,15 @@
 //! The columns of every listing.
 
 use packhorse_wire::admin::{
-    CabinetView, HostView, InstructionView, JobSummary, PackageView, RelaySummary, TokenView,
+    CabinetView, HostRetired, HostView, InstructionView, JobSummary, PackageView, RelaySummary, TokenView,
 };
 
-use super::job::counts_text;
+use super::job::counts_of;
 use super::table::{Cell, Row};
 
 impl Row for HostView {
-    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen"];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "role", "higher", "online", "last_seen", "silent", "retired"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -17,6 +18,21 @@ impl Row for HostView {
             Cell::text(&self.higher),
             Cell::Yes(self.online),
             Cell::Time(self.last_seen.clone()),
+            Cell::Yes(self.silent),
+            Cell::TimeOr(self.retired.clone(), "no"),
+        ]
+    }
+}
+
+impl Row for HostRetired {
+    const COLUMNS: &'static [&'static str] = &["host", "lines", "changed", "removed"];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::text(&self.host),
+            Cell::Number(self.lines),
+            Cell::Yes(self.changed),
+            Cell::Yes(self.removed),
         ]
     }
 }
@@ -88,7 +104,7 @@ impl Row for JobSummary {
             Cell::text(self.packages.join(" ")),
             Cell::text(self.to.join(" ")),
             Cell::TimeOr(self.at.clone(), "now"),
-            Cell::text(counts_text(&self.counts)),
+            Cell::text(counts_of(self)),
         ]
     }
 }

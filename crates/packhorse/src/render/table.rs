@@ -72,6 +72,14 @@ pub trait Row: Serialize {
     fn cells(&self) -> Vec<Cell>;
 }
 
+impl<R: Row> Row for &R {
+    const COLUMNS: &'static [&'static str] = R::COLUMNS;
+
+    fn cells(&self) -> Vec<Cell> {
+        (*self).cells()
+    }
+}
+
 /// Prints a listing as asked; `empty` is said beside an empty table.
 ///
 /// # Errors

@@ -32,11 +32,11 @@ pub fn init(data: &Path, listen: SocketAddr, name: &str, addresses: &[String]) -
     packhorse_server::init(&options).map_err(failure)
 }
 
-/// Runs the managing server until it is asked to end; results are kept in full for so many days.
+/// Runs the managing server until it is asked to end; results are kept in full for so many days, and hosts are silent after so many.
 ///
 /// # Errors
 /// What stops it.
-pub async fn run_server(data: &Path, history_days: u32) -> Outcome {
+pub async fn run_server(data: &Path, history_days: u32, silent_days: u32) -> Outcome {
     let ended = signals::ended()?;
-    packhorse_server::run_server(data, history_days, ended).await.map_err(failure)
+    packhorse_server::run_server(data, history_days, silent_days, ended).await.map_err(failure)
 }

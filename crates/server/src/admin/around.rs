@@ -114,11 +114,29 @@ impl<'a> Around<'a> {
         let here = self.scene.fleet.own().map(|here| here.row);
         let relays = relays.iter().filter(|relay| relay.row != host.row && Some(relay.row) != here);
         let online = own.online
+            && host.retired.is_none()
             && relays.into_iter().all(|relay| self.system.presence.now(&relay.id, self.now).online);
         let found =
             HostNow { online, last_seen: own.last_seen.max(host.last_seen), twins_since: own.twins_since };
         self.present.borrow_mut().insert(host.row, found);
         found
+    }
+
+    /// When a host was last heard; one that never was counts from when it joined.
+    fn last_seen(&self, host: &HostRecord) -> Time {
+        self.present(host).last_seen.unwrap_or(host.joined)
+    }
+
+    /// Whether a host was not heard for very long: it is shown apart, and left out of percentages.
+    pub fn is_silent(&self, host: &HostRecord) -> bool {
+        let present = self.present(host);
+        host.retired.is_none()
+            && reason::is_silent(present.online, self.last_seen(host), self.now, self.silent_days())
+    }
+
+    /// Not heard for longer than this, in days, a host is silent.
+    pub fn silent_days(&self) -> i64 {
+        self.system.silent_days()
     }
 
     /// The relays on the way down to a host; a relay ends its own way.
@@ -161,10 +179,11 @@ impl<'a> Around<'a> {
             suspended: job.suspended,
             host: host.map_or("a host that was removed", |host| host.name.as_str()),
             online: present.is_some_and(|present| present.online),
-            last_seen: present.and_then(|present| present.last_seen).unwrap_or(job.created),
+            last_seen: host.map_or(job.created, |host| self.last_seen(host)),
             twins_since: present.and_then(|present| present.twins_since),
             route: &route,
             percent: host.and_then(|host| self.percent(host, package)),
+            silent_days: self.system.silent_days(),
         };
         reason::shown(line, &facts, self.now)
     }
@@ -196,6 +215,7 @@ impl<'a> Around<'a> {
             percent: self.percent(relay, package),
             suspended: self.set_at(relay).and_then(|set| set.suspended_since),
             shut: self.set_at(relay).and_then(|set| hold::opens(&set.doc, self.now)),
+            trouble: self.system.presence.trouble(&relay.id, package),
         }
     }
 

@@ -178,9 +178,11 @@ impl ChangeJob {
             true => state == State::Failed,
             false => state.is_end() && !state.ended_well(),
         };
-        let hosts = lines.iter().filter(|(_, line)| again(line.shown())).map(|(host, _)| *host).collect();
+        let hosts: Vec<HostRow> =
+            lines.iter().filter(|(_, line)| again(line.shown())).map(|(host, _)| *host).collect();
         let fleet = Fleet::load(tx)?;
-        let hosts = fleet.in_route_order(hosts);
+        let in_use = |host: &HostRow| fleet.get(*host).is_some_and(|host| host.retired.is_none());
+        let hosts = fleet.in_route_order(hosts.into_iter().filter(in_use).collect());
         let (clause, prover) = destinations::list(&fleet, &hosts)?;
         let (Some(clause), Some(prover)) = (clause, prover) else {
             let what = if failed { "failed" } else { "ended badly" };

@@ -7,6 +7,7 @@ use packhorse_domain::merkle::{self, LEAVES_MAX, Prover};
 use crate::db::DbError;
 use crate::db::groups::{Groups, unknown as unknown_group};
 use crate::db::hosts::{Fleet, HostRow};
+use crate::db::retire;
 
 /// Names shown of a longer list.
 const NAMES_SHOWN: usize = 5;
@@ -131,6 +132,9 @@ pub fn of_transfer(fleet: &Fleet, groups: &Groups, to: &[String]) -> Result<Dest
 }
 
 fn relay_of(fleet: &Fleet, word: &str) -> Result<Option<HostRow>, DbError> {
+    if let Some(host) = fleet.any_named(word) {
+        retire::in_use(host)?;
+    }
     match fleet.named(word) {
         Some(relay) if relay.role == HostRole::Relay => Ok(Some(relay.row)),
         Some(client) => {
@@ -174,8 +178,14 @@ fn one(fleet: &Fleet, groups: &Groups, word: &str) -> Result<Option<One>, DbErro
             let group = groups.named(name).ok_or_else(|| unknown_group(name))?;
             Ok(Some(One::Group(groups.clauses(fleet, group)?)))
         }
-        _ => Ok(fleet.named(word).map(|host| One::Host(host.row))),
+        _ => host_of(fleet, word),
     }
+}
+
+fn host_of(fleet: &Fleet, word: &str) -> Result<Option<One>, DbError> {
+    let Some(host) = fleet.any_named(word) else { return Ok(None) };
+    retire::in_use(host)?;
+    Ok(Some(One::Host(host.row)))
 }
 
 fn refuse_unknown(unknown: &[&str]) -> Result<(), DbError> {

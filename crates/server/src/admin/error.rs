@@ -66,7 +66,7 @@ fn status_of(code: &str) -> StatusCode {
         _ if code.starts_with("unknown_") => StatusCode::NOT_FOUND,
         "not_own" | "not_delegated" | "not_at_a_relay" | "promised_above" => StatusCode::FORBIDDEN,
         "exists" | "in_use" | "ended" | "root_key_away" | "nothing_to_retry" | "cancelled" | "suspended"
-        | "not_growing" => StatusCode::CONFLICT,
+        | "not_growing" | "has_lower" | "retired" | "is_the_server" => StatusCode::CONFLICT,
         _ => StatusCode::BAD_REQUEST,
     }
 }

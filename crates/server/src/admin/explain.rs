@@ -64,9 +64,9 @@ async fn of_job(system: &System, job: &str) -> Result<Explained, AdminError> {
     let around = Around::new(system, &found.scene, now());
     let lines = jobs::instructions(&around, &found);
     let job = written(system, &found.job, around.now);
-    let groups = groups(&lines);
+    let groups = groups(&lines, around.silent_days());
     let entries = groups.iter().map(|group| group_entry(&job, group)).collect();
-    Ok(Explained { summary: summary(&groups, lines.len(), &job), entries })
+    Ok(Explained { summary: summary(&groups, &job), entries })
 }
 
 fn group_entry(job: &Written, group: &Group<'_>) -> ExplainEntry {
@@ -115,7 +115,7 @@ fn line_entry(job: &Written, line: &InstructionView, named: &str) -> ExplainEntr
 
 async fn of_line(system: &System, job: &str, host: &str) -> Result<Explained, AdminError> {
     let found = jobs::find(system, job).await?;
-    if found.scene.fleet.named(host).is_none() {
+    if found.scene.fleet.any_named(host).is_none() {
         return Err(hosts::unknown(host).into());
     }
     let around = Around::new(system, &found.scene, now());
@@ -145,6 +145,9 @@ async fn of_host(system: &System, name: String) -> Result<Explained, AdminError>
     let open = lines.iter().filter(|line| line.line.reason.is_some()).count();
     let present = around.present(&found.host);
     let there = match (present.twins_since, present.online, present.last_seen) {
+        _ if found.host.retired.is_some() => {
+            format!("was retired at {}", clock(found.host.retired.unwrap_or_default(), at))
+        }
         (Some(since), _, _) => format!("two machines answer under this name since {}", clock(since, at)),
         (None, true, _) => "is there".to_owned(),
         (None, false, Some(seen)) => format!("is off, last heard {}", clock(seen, at)),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use packhorse_domain::instruction::State;
+use packhorse_domain::instruction::{State, Verdict};
 use packhorse_domain::job::JobType;
 use packhorse_domain::reason::Code;
 use packhorse_wire::admin::InstructionView;
@@ -14,6 +14,8 @@ pub struct Group<'a> {
     pub state: String,
     /// The few words for it: `off`, `failed: exit 1603`.
     pub words: String,
+    /// Whether it counts: nobody knows whether hosts that are silent still exist, and those that were retired do not.
+    pub counts: bool,
     /// The lines.
     pub lines: Vec<&'a InstructionView>,
 }
@@ -33,11 +35,14 @@ pub struct Written {
 /// What would clear it: a command where there is one.
 pub fn clear(job: &Written, line: &InstructionView) -> Option<String> {
     let ended_badly = State::parse(&line.state).is_some_and(|state| state.is_end() && !state.ended_well());
-    match retry(job, &line.state) {
+    match retry(job, &line.state).filter(|_| !is_retired(line)) {
         Some(retry) if has_said(line) => {
             Some(format!("packhorse job show {} tells what it said; then {retry}", job.number))
         }
         Some(retry) => Some(retry),
+        None if is_retired(line) => {
+            Some(format!("packhorse token new --replace {} lets a machine be it again", line.host))
+        }
         None if ended_badly => Some(format!(
             "the job's time is over; a new one: packhorse {} {} --to {}",
             job.job_type, line.package, line.host
@@ -62,20 +67,42 @@ fn retry(job: &Written, state: &str) -> Option<String> {
 }
 
 /// Groups lines: done first, then by how many there are.
-pub fn groups(lines: &[InstructionView]) -> Vec<Group<'_>> {
-    let mut found: BTreeMap<(String, String), Vec<&InstructionView>> = BTreeMap::new();
+/// `silent_days`: what hosts that are silent were not heard for.
+pub fn groups(lines: &[InstructionView], silent_days: i64) -> Vec<Group<'_>> {
+    let mut found: BTreeMap<(String, String, bool), Vec<&InstructionView>> = BTreeMap::new();
     for line in lines {
-        found.entry((line.state.clone(), words(line))).or_default().push(line);
+        let key = match uncounted(line, silent_days) {
+            // What they had come to says nothing any more: they stand together.
+            Some(words) => (State::Waiting.as_str().to_owned(), words, false),
+            None => (line.state.clone(), words(line), true),
+        };
+        found.entry(key).or_default().push(line);
     }
-    let mut groups: Vec<Group<'_>> =
-        found.into_iter().map(|((state, words), lines)| Group { state, words, lines }).collect();
-    groups.sort_by_key(|group| (!is_done(group), std::cmp::Reverse(group.lines.len())));
+    let mut groups: Vec<Group<'_>> = found
+        .into_iter()
+        .map(|((state, words, counts), lines)| Group { state, words, counts, lines })
+        .collect();
+    groups.sort_by_key(|group| (!is_done(group), !group.counts, std::cmp::Reverse(group.lines.len())));
     groups
 }
 
 /// What a job is for: of a transfer that is another end.
 fn is_done(group: &Group<'_>) -> bool {
     group.state == State::Done.as_str() || group.state == State::Transferred.as_str()
+}
+
+/// The words for a line that is left out of what is counted.
+fn uncounted(line: &InstructionView, silent_days: i64) -> Option<String> {
+    if line.silent {
+        return Some(format!("silent for more than {silent_days} days, not counted"));
+    }
+    is_retired(line).then(|| "retired, not counted".to_owned())
+}
+
+/// Whether a line ended because its host was retired.
+fn is_retired(line: &InstructionView) -> bool {
+    let verdict = line.result.as_ref().and_then(|result| result.verdict.as_deref());
+    line.state == State::Cancelled.as_str() && verdict == Some(Verdict::Retired.as_str())
 }
 
 fn words(line: &InstructionView) -> String {
@@ -99,12 +126,14 @@ fn failed(line: &InstructionView) -> String {
 }
 
 /// The first line of an explanation: who has it, and why not.
-pub fn summary(groups: &[Group<'_>], total: usize, job: &Written) -> String {
+pub fn summary(groups: &[Group<'_>], job: &Written) -> String {
+    let total: usize = groups.iter().filter(|group| group.counts).map(|group| group.lines.len()).sum();
     let done: usize = groups.iter().filter(|group| is_done(group)).map(|group| group.lines.len()).sum();
     let word = if job.job_type == JobType::Transfer.as_str() { State::Transferred } else { State::Done };
     let mut parts = vec![format!("{done} of {total} {word}")];
     for group in groups.iter().filter(|group| !is_done(group)) {
-        let command = retry(job, &group.state).filter(|_| group.state != State::Cancelled.as_str());
+        let command =
+            retry(job, &group.state).filter(|_| group.counts && group.state != State::Cancelled.as_str());
         let command = command.map_or_else(String::new, |command| format!(" ({command})"));
         parts.push(format!("{} {}{command}", group.lines.len(), group.words));
     }
@@ -144,6 +173,7 @@ mod tests {
             reason,
             progress_percent: None,
             result,
+            silent: code == Some(Code::Silent),
         }
     }
 
@@ -153,7 +183,7 @@ mod tests {
         lines.push(line("b", State::Failed, Some(1603), None));
         lines.extend((0..3).map(|n| line(&format!("c{n}"), State::Waiting, None, Some(Code::HostOff))));
         lines.push(line("d", State::AlreadyInstalled, None, None));
-        let groups = groups(&lines);
+        let groups = groups(&lines, 90);
         let job = |over| Written {
             id: "server/12".to_owned(),
             number: "12".to_owned(),
@@ -161,7 +191,7 @@ mod tests {
             job_type: "install".to_owned(),
         };
         assert_eq!(
-            summary(&groups, lines.len(), &job(false)),
+            summary(&groups, &job(false)),
             "5 of 10 done · 3 off · 1 had it already · 1 failed: exit 1603 (packhorse job retry 12 --failed)"
         );
         let off = groups.iter().find(|group| group.words == "off").unwrap();

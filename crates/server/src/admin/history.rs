@@ -16,13 +16,13 @@ use rusqlite::Connection;
 use super::around::Around;
 use super::format::{clock, day, rfc3339};
 use super::{Admin, AdminError, hosts, jobs, sentence};
-use crate::db::DbError;
 use crate::db::history::{self, Attempt, Heard};
 use crate::db::hosts::HostRecord;
 use crate::db::jobs::{JobRecord, JobRow};
 use crate::db::join::read_own_job;
 use crate::db::lines::LineRow;
 use crate::db::views::JobPackageRecord;
+use crate::db::{DbError, retire};
 use crate::system::now;
 
 /// Reports of a host that are told.
@@ -32,6 +32,8 @@ const HEARD_MAX: usize = 300;
 pub struct Past {
     heard: Vec<Heard>,
     attempts: Vec<Attempt>,
+    /// What became of the host itself: when, what, by whom.
+    became: Vec<(Time, String, String)>,
 }
 
 impl Past {
@@ -53,6 +55,7 @@ impl Past {
         Ok(Past {
             heard: history::of(connection, &host.id, HEARD_MAX, wanted)?,
             attempts: history::attempts(connection, host.row, only.map(|job| job.row))?,
+            became: retire::events(connection, host.row)?,
         })
     }
 }
@@ -202,6 +205,21 @@ fn ordered(around: &Around<'_>, record: &JobRecord, job: &Job, last: u32, timeli
     }
 }
 
+/// What became of a machine itself.
+fn became(around: &Around<'_>, past: &Past, timeline: &mut Timeline) {
+    for (at, what, by) in &past.became {
+        let text = match what.as_str() {
+            retire::RETIRED => {
+                format!("retired by {by}: its certificates count no more, what was open has ended")
+            }
+            retire::RETURNED => "a machine joined with a token that replaces it".to_owned(),
+            other => other.to_owned(),
+        };
+        let by = Some(by.clone()).filter(|_| what == retire::RETIRED);
+        timeline.push(*at, EventView { by, ..event(*at, around.asked(), what, text) });
+    }
+}
+
 /// A machine's past as one timeline.
 pub fn of_host(around: &Around<'_>, found: &hosts::Found, past: &Past) -> Vec<EventView> {
     let host = &found.host;
@@ -210,6 +228,7 @@ pub fn of_host(around: &Around<'_>, found: &hosts::Found, past: &Past) -> Vec<Ev
     let mut timeline = Timeline(Vec::new());
     let below = format!("joined below {}", around.higher(host));
     timeline.push(host.joined, event(host.joined, around.asked(), "joined", below));
+    became(around, past, &mut timeline);
     lines_of(around, &names, &host.name, past, &found.lines, &mut timeline);
     for heard in &past.heard {
         let at = heard.report.at;
@@ -249,7 +268,7 @@ pub async fn of_line(
     let (address, own) = (jobs::address(&job)?, system.issuer().to_owned());
     let loaded = system.db.read(move |connection| {
         let mut found = jobs::load(connection, &own, &address)?;
-        let host = found.scene.fleet.named(&name).cloned().ok_or_else(|| hosts::unknown(&name))?;
+        let host = found.scene.fleet.any_named(&name).cloned().ok_or_else(|| hosts::unknown(&name))?;
         found.lines.retain(|(row, _)| row.host == host.row);
         if found.lines.is_empty() {
             let message = format!("job {} does not name {name}", found.job.key);
@@ -289,6 +308,7 @@ pub async fn of_line(
         told.package = Some(package.label.to_string());
         timeline.push(heard.report.at, told);
     }
+    became(&around, &past, &mut timeline);
     lines_of(&around, &names, &host.name, &past, &found.lines, &mut timeline);
     Ok(Json(LineHistory {
         job: found.job.key.to_string(),

@@ -13,9 +13,11 @@ use packhorse_domain::time::Time;
 use packhorse_wire::admin::{HostDetail, HostLine, HostView, TreeNode};
 use packhorse_wire::signed::ROUTE_MAX;
 use rusqlite::Connection;
+use serde::Deserialize;
 
 use super::around::{Around, JobFacts};
 use super::format::rfc3339;
+use super::request::Ask;
 use super::{Admin, AdminError, history, lines};
 use crate::db::DbError;
 use crate::db::groups::Groups;
@@ -95,14 +97,28 @@ fn view(around: &Around<'_>, host: &HostRecord) -> HostView {
         higher: around.higher(host).to_owned(),
         online: present.online,
         last_seen: present.last_seen.map(rfc3339),
+        retired: host.retired.map(rfc3339),
+        silent: around.is_silent(host),
     }
 }
 
-/// `GET /admin/v1/hosts`.
-pub async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<HostView>>, AdminError> {
+/// Which hosts are listed.
+#[derive(Deserialize)]
+pub struct Listing {
+    /// Also those that were retired.
+    #[serde(default)]
+    all: bool,
+}
+
+/// `GET /admin/v1/hosts?all=`: those that are in use; then, if asked for, those that were retired.
+pub async fn list(
+    State(admin): State<Arc<Admin>>,
+    Ask(listing): Ask<Listing>,
+) -> Result<Json<Vec<HostView>>, AdminError> {
     let scene = admin.system.db.read(views::scene).await?;
     let around = Around::new(&admin.system, &scene, now());
-    Ok(Json(scene.fleet.hosts().iter().map(|host| view(&around, host)).collect()))
+    let retired = scene.fleet.retired().iter().filter(|_| listing.all);
+    Ok(Json(scene.fleet.hosts().iter().chain(retired).map(|host| view(&around, host)).collect()))
 }
 
 /// `GET /admin/v1/hosts/{name}`.
@@ -154,14 +170,15 @@ pub async fn tree(State(admin): State<Arc<Admin>>) -> Result<Json<TreeNode>, Adm
         below.entry(host.higher).or_default().push(host);
     }
     for hosts in below.values_mut() {
-        // They come by name; a stable sort keeps that within each role.
-        hosts.sort_by_key(|host| host.role == HostRole::Client);
+        // They come by name; a stable sort keeps that within each role, those that are silent apart.
+        hosts.sort_by_key(|host| (host.role == HostRole::Client, around.is_silent(host)));
     }
     Ok(Json(TreeNode {
         name: admin.system.config.name.clone(),
         role: if admin.system.position == Position::Top { "server" } else { "relay" }.to_owned(),
         online: true,
         last_seen: None,
+        silent: false,
         lower: nodes(&around, &below, None, 0),
     }))
 }
@@ -181,6 +198,7 @@ fn nodes(around: &Around<'_>, below: &Below<'_>, higher: Option<HostRow>, depth:
             role: host.role.as_str().to_owned(),
             online: present.online,
             last_seen: present.last_seen.map(rfc3339),
+            silent: around.is_silent(host),
             lower: nodes(around, below, Some(host.row), depth + 1),
         }
     };

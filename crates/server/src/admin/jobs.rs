@@ -1,7 +1,7 @@
 //! Jobs as they are listed, shown and watched.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::format::rfc3339;
 use super::request::Ask;
 use super::{Admin, AdminError, destinations, lines, plan_kept};
 use crate::db::DbError;
-use crate::db::jobs::{self, JobRecord};
+use crate::db::jobs::{self, JobRecord, JobRow};
 use crate::db::join;
 use crate::db::lines::LineRow;
 use crate::db::views::{self, Counts, JobPackageRecord, Scene};
@@ -119,6 +119,7 @@ pub fn summary(job: &JobRecord, packages: &[JobPackageRecord], counts: &Counts, 
         until: rfc3339(job.until),
         created: rfc3339(job.created),
         counts: counts.clone(),
+        silent: 0,
     }
 }
 
@@ -138,15 +139,27 @@ fn state(job: &JobRecord, counts: &Counts, now: Time) -> &'static str {
 
 /// `GET /admin/v1/jobs`.
 pub async fn list(Shared(admin): Shared<Arc<Admin>>) -> Result<Json<Vec<JobSummary>>, AdminError> {
-    let found = admin.system.db.read(|connection| {
+    let at = now();
+    let before = at.plus_days(-admin.system.silent_days());
+    let found = admin.system.db.read(move |connection| {
         let jobs = jobs::list(connection)?;
-        Ok((jobs, views::job_packages(connection, None)?, views::job_counts(connection, None)?))
+        let silent = views::long_unheard(connection, before)?;
+        Ok((jobs, views::job_packages(connection, None)?, views::job_counts(connection, None)?, silent))
     });
-    let (jobs, packages, counts) = found.await?;
-    let (at, none, nothing) = (now(), Counts::new(), Vec::new());
+    let (jobs, packages, counts, unheard) = found.await?;
+    let mut silent: HashMap<JobRow, u64> = HashMap::new();
+    for line in unheard {
+        // When hosts were heard is written down from time to time: one may have been heard meanwhile.
+        let present = admin.system.presence.now(&line.host, at);
+        if !present.online && present.last_seen.is_none_or(|seen| seen < before) {
+            *silent.entry(line.job).or_default() += line.lines;
+        }
+    }
+    let (none, nothing) = (Counts::new(), Vec::new());
     let summary = |job: &JobRecord| {
         let packages = packages.get(&job.row).unwrap_or(&nothing);
-        summary(job, packages, counts.get(&job.row).unwrap_or(&none), at)
+        let listed = summary(job, packages, counts.get(&job.row).unwrap_or(&none), at);
+        JobSummary { silent: silent.get(&job.row).copied().unwrap_or(0), ..listed }
     };
     Ok(Json(jobs.iter().map(summary).collect()))
 }
@@ -193,8 +206,10 @@ fn view(system: &System, found: &Found) -> Result<JobView, AdminError> {
         closed: join::read_own_job(&found.job.envelope).and_then(|job| job.terms.closed).map(rfc3339),
         plan: Vec::new(),
         instructions: instructions(&around, found),
+        silent_days: around.silent_days(),
         change: 0,
     };
+    view.job.silent = view.instructions.iter().filter(|line| line.silent).count() as u64;
     // Bytes of other jobs are no news of this one.
     view.change = mark(found.change, &view)?;
     if let Some((kept, received)) = &found.plan {

@@ -29,6 +29,7 @@ pub fn view(
         _ => record.and_then(|record| around.percent(record, &package.id)),
     };
     InstructionView {
+        silent: reason.is_some() && record.is_some_and(|record| around.is_silent(record)),
         package: package.label.to_string(),
         attempt: line.attempt,
         state: state.as_str().to_owned(),
@@ -62,7 +63,7 @@ fn result(around: &Around<'_>, job: &JobFacts, host: Option<&HostRecord>, line: 
     // A verdict over a line that has not ended at its host: why it was made.
     let cancelled = matches!(line.verdict, Some((Verdict::Cancelled, _))) && !line.state.is_end();
     let stopped = job.stopped.clone().or_else(|| around.left(job, host?)).filter(|_| cancelled);
-    let verdict = line.verdict.map(|(verdict, _)| verdict.end().as_str().to_owned());
+    let verdict = line.verdict.map(|(verdict, _)| verdict.as_str().to_owned());
     let at = match line.verdict {
         Some((_, at)) if !line.state.is_end() => at,
         _ => line.since,

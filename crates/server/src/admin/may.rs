@@ -206,6 +206,8 @@ mod tests {
             (Method::POST, "cabinets/{name}/trust", "cabinet trust", Right::ServerOnly),
             (Method::POST, "relays/{name}/keep", "relay keep", Right::Delegated),
             (Method::POST, "relays/{name}/grant", "relay grant", Right::ServerOnly),
+            (Method::POST, "hosts/-/retire", "host retire", Right::ServerOnly),
+            (Method::POST, "hosts/-/remove", "host remove", Right::ServerOnly),
             (Method::POST, "something/new", "something new", Right::ServerOnly),
         ] {
             let asks = Asks::of(&method, &format!("{PREFIX}{path}"));

@@ -5,6 +5,7 @@ use packhorse_domain::ids::NAME_BYTES_MAX;
 use crate::db::DbError;
 use crate::db::groups::{self, GroupRow, Groups};
 use crate::db::hosts::{Fleet, HostRow};
+use crate::db::retire;
 
 /// Most members put in at once.
 pub const MEMBERS_MAX: usize = 100_000;
@@ -51,6 +52,9 @@ pub fn find(fleet: &Fleet, all: &Groups, words: &[Word]) -> Result<Found, DbErro
     if words.len() > MEMBERS_MAX {
         let message = format!("{} members at once, at most {MEMBERS_MAX} are possible", words.len());
         return Err(DbError::refused("limit", message, Some("put them in bit by bit")));
+    }
+    for host in words.iter().filter_map(|word| fleet.any_named(&word.text)) {
+        retire::in_use(host)?;
     }
     let mut found = Found::default();
     let mut unknown: Vec<&Word> = Vec::new();

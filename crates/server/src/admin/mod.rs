@@ -10,7 +10,7 @@
 //! | `around`, `lines`, `jobs`, `groups`, `hosts`, `history`, `relays`, `explain` | what is seen |
 //! | `control`, `limits` | what is set at relays |
 //! | `copy_orders` | what relays keep and drop |
-//! | `moving` | hosts are moved |
+//! | `moving`, `retire` | hosts are moved, retired, removed |
 //! | `plan`, `plan_time`, `plan_text`, `plan_kept` | what a job would do; kept, and beside it what became of it |
 
 mod again;
@@ -47,6 +47,7 @@ mod plan_text;
 mod plan_time;
 mod relays;
 mod request;
+mod retire;
 pub(crate) mod sentence;
 mod tokens;
 mod uploads;
@@ -110,6 +111,9 @@ fn routes() -> Router<Arc<Admin>> {
         .route("/admin/v1/hosts", get(hosts::list))
         .route("/admin/v1/hosts/{name}", get(hosts::show))
         .route("/admin/v1/hosts/{name}/move", post(moving::move_host))
+        // No host has this name.
+        .route("/admin/v1/hosts/-/retire", post(retire::retire))
+        .route("/admin/v1/hosts/-/remove", post(retire::remove))
         .route("/admin/v1/tree", get(hosts::tree))
         .route("/admin/v1/groups", get(group_views::list).post(host_groups::make))
         .route("/admin/v1/groups/{name}", get(group_views::show).delete(host_groups::remove))

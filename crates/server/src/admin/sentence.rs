@@ -46,6 +46,7 @@ pub fn ended(line: &Line, until: Time, now: Time) -> String {
         (Some((Verdict::Superseded, at)), _) => {
             format!("a newer job took its place at {}, before it began", clock(at, now))
         }
+        (Some((Verdict::Retired, at)), _) => format!("the host was retired at {}", clock(at, now)),
         (Some((Verdict::OfferEnded, _)), _) => format!("not chosen by {}", clock(until, now)),
         (None, Some(outcome)) if !outcome.text.is_empty() => outcome.text.clone(),
         (None, _) => line.state.as_str().replace('_', " "),

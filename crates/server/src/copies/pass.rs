@@ -13,6 +13,7 @@ use packhorse_domain::room::NoRoom;
 use packhorse_domain::time::Time;
 use tokio::time::Instant;
 
+use super::trouble::{self, Trouble};
 use super::upstream::Upstream;
 use super::{CopyError, room};
 use crate::admin::format::{day, size};
@@ -73,6 +74,12 @@ async fn until_anew(
         let believed = began.elapsed() < if full { FULL } else { LOOK };
         if no_room.is_none() && !believed && through.idle().is_some() {
             return Ok(());
+        }
+        match through.trouble() {
+            Some(text) => trouble::say(system, wanted, &Trouble::of_line(&text), LOOK).await?,
+            // A piece that came by is a sign that it goes on; so is that nobody waits.
+            None if through.stats().fetched_bytes > 0 => drop(trouble::over(system, wanted)),
+            None => {}
         }
         if wanted.keep {
             let no_room = no_room.unwrap_or(NoRoom { needed_bytes, free_bytes: 0, next_goes: None });

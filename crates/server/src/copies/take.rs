@@ -11,10 +11,11 @@ use packhorse_domain::room::{Answer, Want};
 use packhorse_domain::time::pause_micros;
 use packhorse_wire::messages;
 use packhorse_wire::net::Link;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::manifest::manifest_of;
 use super::pass::{self, Without};
+use super::trouble::{self, Trouble};
 use super::upstream::{Upstream, verified};
 use super::{CopyError, room};
 use crate::db::copies::{self, Arrived, Wanted};
@@ -33,7 +34,12 @@ const PAUSE_SECS: (i64, i64) = (1, 60);
 
 /// Takes one package in, however long it takes, as long as it is wanted. One that cannot be had gives way to the others
 /// after each try: those that come may not wait for one that never does.
-pub(super) async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semaphore>) {
+pub(super) async fn take_in(system: &Arc<System>, wanted: Wanted, permits: &Arc<Semaphore>) {
+    try_on(system, wanted.clone(), permits).await;
+    trouble::forget(system, &wanted);
+}
+
+async fn try_on(system: &Arc<System>, mut wanted: Wanted, permits: &Arc<Semaphore>) {
     let package = wanted.package;
     let (mut failures, mut held) = (0, None);
     loop {
@@ -55,7 +61,11 @@ pub(super) async fn take_in(system: &Arc<System>, mut wanted: Wanted, permits: &
         if let Err(error) = outcome {
             tracing::warn!(%package, %error, "not taken in; tried again");
             let micros = pause_micros(failures, PAUSE_SECS.0, PAUSE_SECS.1, random_incarnation().0);
-            tokio::time::sleep(Duration::from_micros(u64::try_from(micros).unwrap_or(0))).await;
+            let pause = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+            if let Err(error) = trouble::say(system, &wanted, &Trouble::from(&error), pause).await {
+                tracing::error!(%package, %error, "what keeps it from coming cannot be written down");
+            }
+            tokio::time::sleep(pause).await;
             failures += 1;
         }
         // Looked at anew: the job may have been cancelled, and a higher system that was replaced gives other capabilities.
@@ -179,10 +189,13 @@ async fn fill(
     let mut here = total.saturating_sub(intake.manifest().bytes_of(&intake.missing()));
     let mut told = None;
     let (enough, first, mut failures) = (Notify::new(), Notify::new(), 0);
+    let (mut fresh, (tell, mut troubles)) = (true, mpsc::unbounded_channel());
     let obtaining = obtain(intake, &source, |step| match step {
         Progress::Received { plain_bytes, .. } => {
             failures = 0;
-            first.notify_one();
+            if trouble::over(system, wanted) || std::mem::take(&mut fresh) {
+                first.notify_one();
+            }
             here += plain_bytes;
             let percent = u8::try_from((here * 100 / total).min(99)).unwrap_or(99);
             if told != Some(percent) {
@@ -196,26 +209,44 @@ async fn fill(
             if failures >= FAILURES_MAX {
                 enough.notify_one();
             }
+            // Whoever listens lives as long as this.
+            let _ = tell.send((Trouble::from(error), pause));
         }
     });
     // What has come stays staged.
     tokio::select! {
         outcome = obtaining => Ok(outcome?),
         error = begun(system, wanted, &first) => Err(error),
+        error = says_trouble(system, wanted, &mut troubles) => Err(error),
         error = no_more_wanted(system, wanted) => Err(error),
         () = hold::told(system, wanted.package) => Err(CopyError::Held),
         () = enough.notified() => Err(CopyError::Away(FAILURES_MAX)),
     }
 }
 
-/// Says, with the first piece, that a transfer to this relay has begun.
+/// Says, with the first piece and with the first after trouble, that a transfer to this relay goes on.
 async fn begun(system: &System, wanted: &Wanted, first: &Notify) -> CopyError {
-    first.notified().await;
-    if wanted.keep {
-        let happened = Happened { own: system.id, package: wanted.package, reason: None, now: now() };
-        match system.db.write(happened).await {
-            Ok(_) => system.outbox_news.notify_one(),
-            Err(error) => return error.into(),
+    loop {
+        first.notified().await;
+        if wanted.keep {
+            let happened = Happened { own: system.id, package: wanted.package, reason: None, now: now() };
+            match system.db.write(happened).await {
+                Ok(_) => system.outbox_news.notify_one(),
+                Err(error) => return error.into(),
+            }
+        }
+    }
+}
+
+/// Says what holds it up while it is tried again.
+async fn says_trouble(
+    system: &System,
+    wanted: &Wanted,
+    troubles: &mut mpsc::UnboundedReceiver<(Trouble, Duration)>,
+) -> CopyError {
+    while let Some((trouble, pause)) = troubles.recv().await {
+        if let Err(error) = trouble::say(system, wanted, &trouble, pause).await {
+            return error.into();
         }
     }
     std::future::pending().await

@@ -10,7 +10,7 @@ use packhorse_wire::pki::{CertIdentity, CertInfo, Role};
 use rusqlite::{Connection, params};
 
 use super::hosts::{self, HostRow};
-use super::{Command, DbError, delegations, meta};
+use super::{Command, DbError, delegations, meta, retire};
 use crate::authority::Authority;
 
 /// A relay asks for its administrator's certificate, and says its job key.
@@ -45,7 +45,10 @@ impl Command for GiveAccess {
             DbError::refused("retired", format!("{} {what}", relay.name), Some(&hint))
         };
         let id: HostId = relay.id.parse().map_err(|_| refuse("has no id"))?;
-        let host = hosts::by_id(tx, &id)?.ok_or_else(|| refuse("is not known any more"))?;
+        let host = hosts::by_id(tx, &id)?.ok_or_else(|| retire::forgotten(&relay.name))?;
+        if host.retired.is_some() {
+            return Err(refuse("was retired"));
+        }
         if relay.role != Role::Relay || host.role != HostRole::Relay {
             return Err(refuse("is not a relay: only relays have administrators of their own"));
         }

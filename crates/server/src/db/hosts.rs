@@ -44,11 +44,13 @@ pub struct HostRecord {
     pub place_joined: Time,
     /// The systems it may call, in the order in which it prefers them; empty: the one it joined.
     pub above: Vec<Above>,
+    /// Its certificates count no more, its history is kept: since then.
+    pub retired: Option<Time>,
 }
 
 /// The columns of [`HostRecord`], in its order.
 pub const COLUMNS: &str = "row, id, name, role, higher, via, generation, oldest, joined, last_seen, \
-                           groups_until, place_joined, above";
+                           groups_until, place_joined, above, retired";
 
 /// Reads [`COLUMNS`].
 ///
@@ -70,6 +72,7 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         groups_until: Time(row.get(10)?),
         place_joined: Time(row.get(11)?),
         above: above(row.get_ref(12)?.as_str()?),
+        retired: row.get::<_, Option<i64>>(13)?.map(Time),
     })
 }
 
@@ -129,7 +132,9 @@ pub fn rows_of(
 /// The hosts of a fleet with what follows from their `higher`: routes and order.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
+    /// Those that are in use, by name, and then those that were retired, by name: their past still names them.
     hosts: Vec<HostRecord>,
+    in_use: usize,
     by_row: HashMap<HostRow, usize>,
     /// Where this system itself stands: empty at the managing server; a relay ends its own route.
     above: Vec<HostId>,
@@ -143,16 +148,24 @@ impl Fleet {
     /// # Errors
     /// The database's.
     pub fn load(connection: &Connection) -> Result<Fleet, DbError> {
-        let hosts = all(connection)?;
+        let mut hosts = all(connection)?;
+        // They come by name; a stable sort keeps that.
+        hosts.sort_by_key(|host| host.retired.is_some());
+        let in_use = hosts.partition_point(|host| host.retired.is_none());
         let by_row = hosts.iter().enumerate().map(|(i, host)| (host.row, i)).collect();
         let above = own_route(connection)?;
         let own = above.last().and_then(|own| hosts.iter().position(|host| host.id == *own));
-        Ok(Fleet { hosts, by_row, above, own })
+        Ok(Fleet { hosts, in_use, by_row, above, own })
     }
 
-    /// All hosts, by name.
+    /// All hosts that are in use, by name.
     pub fn hosts(&self) -> &[HostRecord] {
-        &self.hosts
+        &self.hosts[..self.in_use]
+    }
+
+    /// All hosts that were retired, by name.
+    pub fn retired(&self) -> &[HostRecord] {
+        &self.hosts[self.in_use..]
     }
 
     /// At a relay: its own host.
@@ -160,15 +173,19 @@ impl Fleet {
         self.own.map(|i| &self.hosts[i])
     }
 
-    /// A host by its number.
+    /// A host by its number, also one that was retired.
     pub fn get(&self, row: HostRow) -> Option<&HostRecord> {
         self.by_row.get(&row).map(|i| &self.hosts[*i])
     }
 
-    /// A host by its name.
+    /// A host in use by its name.
     pub fn named(&self, name: &str) -> Option<&HostRecord> {
-        // `hosts` is in the order of names, by bytes, as SQLite's BINARY collation sorts them.
-        self.hosts.binary_search_by(|host| host.name.as_str().cmp(name)).ok().map(|i| &self.hosts[i])
+        find(self.hosts(), name)
+    }
+
+    /// A host by its name, also one that was retired.
+    pub fn any_named(&self, name: &str) -> Option<&HostRecord> {
+        self.named(name).or_else(|| find(self.retired(), name))
     }
 
     /// The relays above a host, from this system down; a relay ends its own route.
@@ -219,6 +236,11 @@ impl Fleet {
     }
 }
 
+fn find<'a>(hosts: &'a [HostRecord], name: &str) -> Option<&'a HostRecord> {
+    // They are in the order of names, by bytes, as SQLite's BINARY collation sorts them.
+    hosts.binary_search_by(|host| host.name.as_str().cmp(name)).ok().map(|i| &hosts[i])
+}
+
 /// Where this system itself stands: empty at the managing server; a relay ends its own route.
 ///
 /// # Errors
@@ -258,8 +280,11 @@ pub fn learn(
     now: Time,
 ) -> Result<Option<HostRow>, DbError> {
     let place = &learned.place;
+    if super::retired::is_over(tx, place)? {
+        return Ok(None);
+    }
     let Some(at) = place.route.iter().position(|relay| relay == own) else {
-        super::moving::went(tx, learned)?;
+        super::moving::went(tx, learned, now)?;
         return Ok(None);
     };
     super::moving::came(tx, &place.host)?;
@@ -281,7 +306,7 @@ pub fn learn(
                VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9)
                ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, higher = excluded.higher,
                  via = excluded.via, oldest = MAX(oldest, excluded.oldest), place = excluded.place,
-                 place_revision = excluded.place_revision
+                 place_revision = excluded.place_revision, retired = NULL
                RETURNING row";
     // A name that passed to another id: the old holder is gone.
     if let Some(old) = by_name(tx, &place.name)?.filter(|old| old.id != place.host) {
@@ -317,8 +342,11 @@ pub fn learn(
     } else {
         super::feeds::end(tx, row)?;
     }
-    if before.is_some_and(|before| before.oldest < learned.oldest) {
+    if before.as_ref().is_some_and(|before| before.oldest < learned.oldest) {
         begins_anew(tx, row)?;
+    }
+    if before.is_some_and(|before| before.retired.is_some()) {
+        super::retired::came_back(tx, row)?;
     }
     Ok(Some(row))
 }
@@ -328,10 +356,33 @@ pub fn learn(
 /// # Errors
 /// The database's.
 pub fn begins_anew(tx: &Connection, host: HostRow) -> Result<(), DbError> {
-    for sql in ["DELETE FROM relay_copies WHERE relay = ?1", "DELETE FROM traffic WHERE relay = ?1"] {
-        tx.prepare_cached(sql)?.execute([host])?;
+    keeps_nothing(tx, &[host])
+}
+
+/// What hosts keep is forgotten.
+///
+/// # Errors
+/// The database's.
+pub fn keeps_nothing(tx: &Connection, hosts: &[HostRow]) -> Result<(), DbError> {
+    delete_of(tx, hosts, &[("relay_copies", "relay"), ("traffic", "relay")])
+}
+
+/// Deletes from tables what is stored under these hosts' numbers, which stand in these columns.
+fn delete_of(tx: &Connection, hosts: &[HostRow], tables: &[(&str, &str)]) -> Result<(), DbError> {
+    let list = serde_json::to_string(hosts).map_err(DbError::internal)?;
+    for (table, column) in tables {
+        let sql = format!("DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?1))");
+        tx.prepare_cached(&sql)?.execute([&list])?;
     }
     Ok(())
+}
+
+/// Ends the feeds of hosts that do not call this system (any more).
+///
+/// # Errors
+/// The database's.
+pub fn end_feeds(tx: &Connection, hosts: &[HostRow]) -> Result<(), DbError> {
+    delete_of(tx, hosts, &[("feed_entries", "lower"), ("feeds", "lower")])
 }
 
 /// Forgets a host, with all that is stored under its number.
@@ -339,23 +390,24 @@ pub fn begins_anew(tx: &Connection, host: HostRow) -> Result<(), DbError> {
 /// # Errors
 /// The database's.
 pub fn forget(tx: &Connection, id: &HostId) -> Result<(), DbError> {
-    if let Some(host) = by_id(tx, id)? {
-        super::feeds::end(tx, host.row)?;
-        begins_anew(tx, host.row)?;
-        for sql in [
-            "DELETE FROM stored WHERE lower = ?1",
-            "DELETE FROM lines WHERE host = ?1",
-            "DELETE FROM attempts WHERE host = ?1",
-            "DELETE FROM rates WHERE host = ?1",
-            "DELETE FROM facts WHERE host = ?1",
-            "DELETE FROM memberships WHERE host = ?1",
-            "DELETE FROM group_hosts WHERE host = ?1",
-            "DELETE FROM hosts WHERE row = ?1",
-        ] {
-            tx.prepare_cached(sql)?.execute([host.row])?;
-        }
+    match by_id(tx, id)? {
+        Some(host) => forget_all(tx, &[host.row]),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Forgets hosts, with all that is stored under their numbers.
+///
+/// # Errors
+/// The database's.
+pub fn forget_all(tx: &Connection, hosts: &[HostRow]) -> Result<(), DbError> {
+    end_feeds(tx, hosts)?;
+    keeps_nothing(tx, hosts)?;
+    let under_host = ["lines", "attempts", "rates", "facts", "memberships", "group_hosts", "host_events"];
+    let tables = under_host.map(|table| (table, "host"));
+    delete_of(tx, hosts, &[("stored", "lower")])?;
+    delete_of(tx, hosts, &tables)?;
+    delete_of(tx, hosts, &[("hosts", "row")])
 }
 
 /// Verifies a place that came from above.

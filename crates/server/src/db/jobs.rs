@@ -299,13 +299,39 @@ fn scope(tx: &Connection, job: JobRow) -> Result<Option<HostId>, DbError> {
 }
 
 /// Opens lines, or their next attempt, with one statement for all; answers how many changed.
-pub(super) fn open_lines(
+fn open_lines(
     tx: &Connection,
     job: JobRow,
     packages: usize,
     opened: &[Opened],
     fleet: &Fleet,
     now: Time,
+) -> Result<u64, DbError> {
+    open(tx, job, packages, opened, fleet, (now, false))
+}
+
+/// The same for hosts that come later: one that was retired and is back is taken in like any other newcomer.
+///
+/// # Errors
+/// The database's.
+pub fn open_again(
+    tx: &Connection,
+    job: JobRow,
+    packages: usize,
+    opened: &[Opened],
+    fleet: &Fleet,
+    now: Time,
+) -> Result<u64, DbError> {
+    open(tx, job, packages, opened, fleet, (now, true))
+}
+
+fn open(
+    tx: &Connection,
+    job: JobRow,
+    packages: usize,
+    opened: &[Opened],
+    fleet: &Fleet,
+    (now, again): (Time, bool),
 ) -> Result<u64, DbError> {
     if opened.is_empty() {
         return Ok(0);
@@ -331,14 +357,15 @@ pub(super) fn open_lines(
          ON CONFLICT (job, host, place) DO UPDATE SET attempt = excluded.attempt, leaf = excluded.leaf,
            state = excluded.state, since = excluded.since, verdict = NULL, verdict_at = NULL, reason = NULL,
            outcome = NULL, begun = 0, change = excluded.change
-         WHERE excluded.attempt > lines.attempt";
+         WHERE excluded.attempt > lines.attempt OR (?7 AND lines.verdict = 'retired' AND excluded.attempt = lines.attempt)";
     let changed = tx.prepare_cached(sql)?.execute(params![
         job,
         list,
         places,
         fresh.state.as_str(),
         fresh.since.0,
-        change
+        change,
+        again
     ])?;
     Ok(changed as u64)
 }
@@ -437,7 +464,7 @@ fn plan_lines(tx: &Connection, job: JobRow, only: Option<&[HostRow]>) -> Result<
     let sql = format!(
         "SELECT h.via, v.id, h.id, MAX(l.attempt), MAX(l.leaf), MIN(l.state IN ({}))
          FROM lines l JOIN hosts h ON h.row = l.host JOIN hosts v ON v.row = h.via
-         WHERE l.job = ?1 AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2)))
+         WHERE l.job = ?1 AND h.retired IS NULL AND (?2 IS NULL OR h.via IN (SELECT value FROM json_each(?2)))
            AND NOT (v.id IS (SELECT value FROM meta WHERE key = 'own_id')
                     AND (SELECT job_type FROM jobs WHERE row = ?1) = 'transfer')
          GROUP BY h.row",

@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
 use super::late::{self, Why};
-use super::{Command, DbError, feeds, keeping, meta, places, tokens};
+use super::{Command, DbError, feeds, keeping, meta, places, retire, tokens};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -71,16 +71,7 @@ impl Command for Join {
             (Some(host), Some(replaces)) if replaces == host.name && host.role == self.role => {
                 (host.id, host.generation + 1)
             }
-            (Some(_), _) => {
-                let hint = format!(
-                    "packhorse token new --replace {name} lets a re-imaged machine take the name over"
-                );
-                return Err(DbError::refused(
-                    "name_taken",
-                    format!("there is a host named {name}"),
-                    Some(&hint),
-                ));
-            }
+            (Some(host), _) => return Err(name_taken(host)),
             (None, Some(replaces)) => {
                 let message = format!("this token is to replace {replaces}, not for a new host named {name}");
                 return Err(DbError::refused("token", message, None));
@@ -102,6 +93,9 @@ impl Command for Join {
             // Whoever takes a name over begins with an empty disk.
             hosts::begins_anew(tx, row)?;
         }
+        if known.is_some_and(|host| host.retired.is_some()) {
+            retire::note(tx, &[row], retire::RETURNED, &self.name, self.now)?;
+        }
         let fleet = Fleet::load(tx)?;
         lowers.extend(late::take_in(
             tx,
@@ -114,6 +108,23 @@ impl Command for Join {
         )?);
         Ok(LetIn { host: id, chain_pem: issued.chain_pem, generation, place: envelope, lowers })
     }
+}
+
+fn name_taken(host: &HostRecord) -> DbError {
+    let name = &host.name;
+    let (message, hint) = match host.retired {
+        None => (
+            format!("there is a host named {name}"),
+            format!("packhorse token new --replace {name} lets a re-imaged machine take the name over"),
+        ),
+        Some(_) => (
+            format!("{name} was retired"),
+            format!(
+                "packhorse token new --replace {name} brings it back; packhorse host remove {name} frees the name"
+            ),
+        ),
+    };
+    DbError::refused("name_taken", message, Some(&hint))
 }
 
 fn fresh_id() -> Result<HostId, DbError> {
@@ -133,6 +144,7 @@ impl Join {
         let Some((asked, passed_on)) = &self.higher else { return Ok(None) };
         let host =
             hosts::by_id(tx, asked)?.filter(|host| host.role == HostRole::Relay && host.via == *passed_on);
+        let host = host.filter(|host| host.retired.is_none());
         let refuse = || {
             DbError::refused(
                 "not_below",
@@ -154,7 +166,7 @@ impl Join {
         if known.role != HostRole::Relay || known.higher == higher.map(|host| host.row) {
             return Ok(());
         }
-        let sql = "SELECT COUNT(*) FROM hosts WHERE higher = ?1 AND row <> ?1";
+        let sql = "SELECT COUNT(*) FROM hosts WHERE higher = ?1 AND row <> ?1 AND retired IS NULL";
         let below: i64 = tx.prepare_cached(sql)?.query_row([known.row], |row| row.get(0))?;
         if below == 0 {
             return Ok(());
@@ -212,7 +224,7 @@ impl Join {
                    VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT (id) DO UPDATE SET higher = excluded.higher, via = excluded.via,
                      generation = excluded.generation, oldest = excluded.oldest, addresses = excluded.addresses,
-                     place = excluded.place, place_revision = excluded.place_revision
+                     place = excluded.place, place_revision = excluded.place_revision, retired = NULL
                    RETURNING row";
         let row: HostRow = tx.prepare_cached(sql)?.query_row(
             params![
@@ -313,7 +325,10 @@ impl Command for Renew {
             DbError::refused("retired", format!("{} {what}", old.name), Some(&hint))
         };
         let id: HostId = old.id.parse().map_err(|_| refuse("has no id"))?;
-        let host = hosts::by_id(tx, &id)?.ok_or_else(|| refuse("is not known any more"))?;
+        let host = hosts::by_id(tx, &id)?.ok_or_else(|| retire::forgotten(&old.name))?;
+        if host.retired.is_some() {
+            return Err(refuse("was retired"));
+        }
         // The certificate before the newest counts too: the answer that brought the newest may have been lost.
         if old.generation < host.oldest
             || old.generation > host.generation

@@ -48,7 +48,7 @@ pub fn take_in(
     for (row, envelope) in open {
         let Some(job) = read_job(&envelope) else { continue };
         let opened = planner::opens(&job, &[], &[], standings.iter());
-        if jobs::open_lines(tx, row, job.packages.len(), &opened, fleet, now)? == 0 {
+        if jobs::open_again(tx, row, job.packages.len(), &opened, fleet, now)? == 0 {
             continue;
         }
         lines::at_relay(tx, row, now)?;
@@ -97,7 +97,7 @@ pub fn relays_to_tell(
 ) -> Result<Vec<(HostRow, HostId)>, DbError> {
     let above = hosts::own_route(tx)?;
     let sql = "SELECT h.row, h.id, b.id FROM hosts h LEFT JOIN hosts b ON b.via = h.row AND b.role = 'relay'
-               WHERE h.role = 'relay' AND h.via = h.row AND h.id IS NOT ?1 ORDER BY h.row";
+               WHERE h.role = 'relay' AND h.via = h.row AND h.id IS NOT ?1 AND h.retired IS NULL ORDER BY h.row";
     let own = above.last().map(|own| own.0);
     let mut statement = tx.prepare_cached(sql)?;
     let mut rows = statement.query(params![own])?;

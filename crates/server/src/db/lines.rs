@@ -149,7 +149,7 @@ pub fn write(tx: &Connection, lines: &[(LineRow, Line)]) -> Result<(), DbError> 
                 Box::new(line.since.0),
                 Box::new(line.seen.map(|(life, _)| life.0 as i64)),
                 Box::new(line.seen.map(|(_, no)| no as i64)),
-                Box::new(line.verdict.map(|(verdict, _)| verdict.end().as_str())),
+                Box::new(line.verdict.map(|(verdict, _)| verdict.as_str())),
                 Box::new(line.verdict.map(|(_, at)| at.0)),
                 Box::new(reason.transpose().map_err(DbError::internal)?),
                 Box::new(outcome.transpose().map_err(DbError::internal)?),
@@ -222,7 +222,7 @@ pub fn judge_job(tx: &Connection, job: JobRow, verdict: Verdict, now: Time) -> R
          WHERE job = ?1 AND verdict IS NULL AND NOT begun AND state IN ({})",
         unbegun_words()
     );
-    Ok(tx.prepare_cached(&sql)?.execute(params![job, verdict.end().as_str(), now.0, change])? as u64)
+    Ok(tx.prepare_cached(&sql)?.execute(params![job, verdict.as_str(), now.0, change])? as u64)
 }
 
 /// The verdict over lines of older jobs of the same issuer whose package (same cabinet and name) a newer job brings to the

@@ -30,6 +30,8 @@ pub mod rates;
 pub mod rebuild;
 pub mod relay_jobs;
 pub mod reports;
+pub mod retire;
+pub mod retired;
 mod schema;
 pub mod standings;
 pub mod tokens;

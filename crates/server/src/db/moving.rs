@@ -17,7 +17,7 @@ use serde_bytes::ByteBuf;
 
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned};
 use super::jobs::{self, JobRow};
-use super::{Command, DbError, delegations, feeds, lines, meta, outbox, places};
+use super::{Command, DbError, delegations, feeds, lines, meta, outbox, places, retire};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -57,7 +57,7 @@ impl Command for MoveHost {
 
     fn apply(self, tx: &Connection) -> Result<Moved, DbError> {
         let fleet = Fleet::load(tx)?;
-        let host = fleet.named(&self.host).ok_or_else(|| unknown_host(&self.host))?;
+        let host = fleet.any_named(&self.host).ok_or_else(|| unknown_host(&self.host))?;
         self.may_move(host)?;
         let (above, first) = self.resolve(tx, &fleet)?;
         let higher = first.map(|relay| relay.row);
@@ -87,7 +87,8 @@ pub fn names(above: &[Above]) -> Vec<String> {
     above.iter().map(|above| if above.relay { above.name.clone() } else { SERVER.to_owned() }).collect()
 }
 
-fn unknown_host(name: &str) -> DbError {
+/// Refuses a host that is not there.
+pub fn unknown_host(name: &str) -> DbError {
     let shown: String = name.chars().take(80).collect();
     let hint = "packhorse host list shows the names";
     DbError::refused("unknown_host", format!("there is no host {shown}"), Some(hint))
@@ -95,6 +96,7 @@ fn unknown_host(name: &str) -> DbError {
 
 impl MoveHost {
     fn may_move(&self, host: &HostRecord) -> Result<(), DbError> {
+        retire::in_use(host)?;
         if host.role == HostRole::Client {
             return Ok(());
         }
@@ -218,15 +220,31 @@ pub fn hand_over(
 ///
 /// # Errors
 /// The database's.
-pub fn went(tx: &Connection, learned: &Learned) -> Result<(), DbError> {
+pub fn went(tx: &Connection, learned: &Learned, now: Time) -> Result<(), DbError> {
     let id = &learned.place.host;
     if hosts::by_id(tx, id)?.is_some() {
         outbox::drop_of(tx, id)?;
-        let sql = "INSERT INTO moved (id, place, oldest) VALUES (?1, ?2, ?3)
-                   ON CONFLICT (id) DO UPDATE SET place = excluded.place, oldest = excluded.oldest";
-        tx.prepare_cached(sql)?.execute(params![id.0, learned.envelope, learned.oldest as i64])?;
+        let sql = "INSERT INTO moved (id, place, oldest, at) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (id) DO UPDATE SET place = excluded.place, oldest = excluded.oldest, at = excluded.at";
+        tx.prepare_cached(sql)?.execute(params![id.0, learned.envelope, learned.oldest as i64, now.0])?;
     }
     hosts::forget(tx, id)
+}
+
+/// How long it is remembered where a host went, in days: whoever was off for longer asks at the managing server.
+const MOVED_DAYS: i64 = 400;
+/// Most hosts of which that is remembered; those that went first are forgotten first.
+const MOVED_MAX: i64 = 100_000;
+
+/// At a relay: forgets where hosts went long ago.
+///
+/// # Errors
+/// The database's.
+pub fn prune(tx: &Connection, now: Time) -> Result<u64, DbError> {
+    let sql =
+        "DELETE FROM moved WHERE at < ?1 OR id IN (SELECT id FROM moved ORDER BY at DESC LIMIT -1 OFFSET ?2)";
+    let before = now.plus_days(-MOVED_DAYS).0;
+    Ok(tx.prepare_cached(sql)?.execute(params![before, MOVED_MAX])? as u64)
 }
 
 /// At a relay: a host is (again) below it.
@@ -272,7 +290,7 @@ pub fn elsewhere(
     id: &HostId,
     generation: u64,
 ) -> Result<Option<(Incarnation, Vec<u8>)>, DbError> {
-    let sql = "SELECT place, oldest FROM hosts WHERE id = ?1 UNION ALL SELECT place, oldest FROM moved WHERE id = ?1";
+    let sql = "SELECT place, oldest FROM hosts WHERE id = ?1 AND retired IS NULL UNION ALL SELECT place, oldest FROM moved WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let found: Option<(Vec<u8>, i64)> =
         statement.query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;

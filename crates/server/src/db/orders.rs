@@ -17,7 +17,8 @@ use serde_bytes::ByteBuf;
 use super::hosts::{self, Fleet, HostRow, Learned};
 use super::jobs::{self, Incoming, Taken};
 use super::late::{self, Why};
-use super::{Command, DbError, control, delegations, feeds, keeping, meta, moving, outbox, reports};
+use super::retired::Word;
+use super::{Command, DbError, control, delegations, feeds, keeping, meta, moving, outbox, reports, retired};
 use crate::capability::Capabilities;
 
 /// An order that was judged.
@@ -28,6 +29,8 @@ pub enum Judged {
     OwnPlace(Place, Vec<u8>),
     /// A host below.
     Host(Learned),
+    /// Hosts that were retired.
+    Retired(Vec<Word>),
     /// A job.
     Job(Box<Incoming>),
     /// What is set at this relay, or at one below it.
@@ -155,6 +158,11 @@ impl TakeOrders {
             },
             Judged::Delegation(doc, envelope) => self.delegation(tx, doc, envelope, taken)?,
             Judged::Refused { code, text } => self.refuse(tx, code, text, taken)?,
+            Judged::Retired(words) => {
+                let (lowers, fresh) = retired::take(tx, &self.own, words, self.now)?;
+                taken.jobs |= fresh;
+                taken.lowers.extend(lowers);
+            }
             Judged::Host(_) | Judged::Receipts(_) | Judged::Nothing => {}
         }
         Ok(())

@@ -48,6 +48,8 @@ pub struct Spread {
     pub relay: Option<HostRow>,
     /// The state that is shown.
     pub state: String,
+    /// They ended because their hosts were retired: they are left out of what is counted.
+    pub retired: bool,
     /// How many.
     pub lines: u64,
 }
@@ -58,10 +60,12 @@ pub struct Spread {
 /// The database's or the encoder's.
 pub fn spread(connection: &Connection, jobs: &[JobRow]) -> Result<HashMap<JobRow, Vec<Spread>>, DbError> {
     let sql = format!(
-        "SELECT l.job, l.place, CASE WHEN h.role = 'relay' THEN h.row ELSE h.higher END, {}, COUNT(*)
+        "SELECT l.job, l.place, CASE WHEN h.role = 'relay' THEN h.row ELSE h.higher END, {},
+           l.verdict IS 'retired' AND l.state IN ({}), COUNT(*)
          FROM lines l LEFT JOIN hosts h ON h.row = l.host
-         WHERE l.job IN (SELECT value FROM json_each(?1)) GROUP BY 1, 2, 3, 4",
-        views::shown()
+         WHERE l.job IN (SELECT value FROM json_each(?1)) GROUP BY 1, 2, 3, 4, 5",
+        views::shown(),
+        lines::open_words()
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([list(jobs)?])?;
@@ -71,7 +75,8 @@ pub fn spread(connection: &Connection, jobs: &[JobRow]) -> Result<HashMap<JobRow
             place: row.get(1)?,
             relay: row.get(2)?,
             state: row.get(3)?,
-            lines: row.get::<_, i64>(4)? as u64,
+            retired: row.get(4)?,
+            lines: row.get::<_, i64>(5)? as u64,
         };
         found.entry(row.get(0)?).or_default().push(spread);
     }
@@ -139,7 +144,9 @@ pub fn bad_lines(
     jobs: &[JobRow],
     limit: u32,
 ) -> Result<Vec<(LineRow, Line)>, DbError> {
-    let wanted = format!("{} IN ('failed', 'missed', 'cancelled')", views::shown());
+    // What ended with a retired host needs nobody.
+    let wanted =
+        format!("{} IN ('failed', 'missed', 'cancelled') AND l.verdict IS NOT 'retired'", views::shown());
     some_lines(connection, jobs, &wanted, limit)
 }
 

@@ -106,7 +106,7 @@ fn signed<'a>(
     let mut groups = groups::belonging(tx, hosts)?;
     let revisions = revisions(tx, hosts)?;
     let mut signed = Vec::with_capacity(hosts.len());
-    for host in hosts.iter().filter_map(|row| fleet.get(*row)) {
+    for host in hosts.iter().filter_map(|row| fleet.get(*row)).filter(|host| host.retired.is_none()) {
         let revision = meta::next_revision(revisions.get(&host.row).copied().unwrap_or(0), now);
         let groups = groups.remove(&host.row).unwrap_or_default();
         let place = belongs(Place { groups, revision, ..fleet.place(host) }, now)?;
@@ -116,7 +116,11 @@ fn signed<'a>(
     Ok(signed)
 }
 
-fn revisions(tx: &Connection, hosts: &[HostRow]) -> Result<HashMap<HostRow, u64>, DbError> {
+/// The revisions of hosts' places.
+///
+/// # Errors
+/// The database's.
+pub fn revisions(tx: &Connection, hosts: &[HostRow]) -> Result<HashMap<HostRow, u64>, DbError> {
     let hosts = serde_json::to_string(hosts).map_err(DbError::internal)?;
     let sql = "SELECT h.row, h.place_revision FROM json_each(?1) e JOIN hosts h ON h.row = e.value";
     let mut statement = tx.prepare_cached(sql)?;
@@ -198,7 +202,7 @@ impl Command for RenewMemberships {
     type Answer = (Vec<HostRow>, bool);
 
     fn apply(self, tx: &Connection) -> Result<(Vec<HostRow>, bool), DbError> {
-        let sql = "SELECT row FROM hosts WHERE groups_until > 0 AND groups_until < ?1 ORDER BY groups_until LIMIT ?2";
+        let sql = "SELECT row FROM hosts WHERE groups_until > 0 AND groups_until < ?1 AND retired IS NULL ORDER BY groups_until LIMIT ?2";
         let due = self.now.plus_days(RENEW_DAYS).0;
         let mut statement = tx.prepare_cached(sql)?;
         let rows = statement.query_map([due, RENEW_MAX as i64], |row| row.get(0))?;

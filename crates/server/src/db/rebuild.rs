@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use serde_bytes::ByteBuf;
 
 use super::hosts::HostRow;
-use super::{Command, DbError, control, delegations, feeds, jobs, meta};
+use super::{Command, DbError, control, delegations, feeds, jobs, meta, retired};
 use crate::capability::Capabilities;
 
 /// Most hosts in one order.
@@ -42,6 +42,9 @@ impl Command for RebuildFeed {
         for hosts in below(tx, self.lower)?.chunks(HOSTS_MAX) {
             push(Order::Below(hosts.to_vec()))?;
         }
+        for order in retired::for_lower(tx, self.lower)? {
+            push(order)?;
+        }
         // Before the jobs that are judged by them.
         for order in delegations::for_lower(tx, self.lower)? {
             push(order)?;
@@ -63,7 +66,7 @@ fn below(tx: &Connection, relay: HostRow) -> Result<Vec<BelowHost>, DbError> {
     let sql = "WITH RECURSIVE tree (row, depth) AS (
                  SELECT ?1, 0 UNION ALL
                  SELECT h.row, tree.depth + 1 FROM hosts h JOIN tree ON h.higher = tree.row AND tree.depth < 16)
-               SELECT h.id, h.place, h.oldest FROM tree JOIN hosts h ON h.row = tree.row
+               SELECT h.id, h.place, h.oldest FROM tree JOIN hosts h ON h.row = tree.row AND h.retired IS NULL
                ORDER BY h.role = 'client', tree.depth, h.name";
     let mut statement = tx.prepare_cached(sql)?;
     let rows = statement.query_map(params![relay], |row| {

@@ -19,7 +19,7 @@ use super::jobs::JobRow;
 use super::join::read_own_job;
 use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, control, copies, feeds, moving, outbox, relay_jobs, standings};
+use super::{Command, DbError, control, copies, feeds, moving, outbox, relay_jobs, retired, standings};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -112,6 +112,7 @@ impl Command for StoreReports {
                 write_history(tx, &ingested.fresh, self.now)?;
                 write_alarms(tx, &ingested.fresh)?;
                 answer.lowers.extend(send_receipts(tx, &ingested.receipts)?);
+                answer.lowers.extend(let_go(tx, self.lower, &ingested.not_below)?);
             }
         }
         Ok(answer)
@@ -233,7 +234,8 @@ fn log_refused(
     }
     // A host that was moved says again what the relay before still tells of it.
     let origins: Vec<HostId> = ingested.not_below.iter().map(|report| report.origin).collect();
-    let late = moving::were_below(tx, lower, &origins)?;
+    let mut late = moving::were_below(tx, lower, &origins)?;
+    late.extend(retired::of_these(tx, &origins)?);
     let lies: Vec<&Report> =
         ingested.not_below.iter().filter(|report| !late.contains(&report.origin)).collect();
     if let Some(first) = lies.first() {
@@ -246,6 +248,30 @@ fn log_refused(
         alarm(tx, sender, now, "not_below", &text)?;
     }
     Ok(())
+}
+
+/// What still comes of hosts that were removed need not be kept anywhere: whoever brings it is told so.
+fn let_go(tx: &Connection, lower: HostRow, not_below: &[Report]) -> Result<Vec<HostRow>, DbError> {
+    if not_below.is_empty() {
+        return Ok(Vec::new());
+    }
+    let origins: Vec<HostId> = not_below.iter().map(|report| report.origin).collect();
+    let known = hosts::rows_of(tx, &origins)?;
+    let mut gone = retired::of_these(tx, &origins)?;
+    gone.retain(|host| !known.contains_key(host));
+    let mut upto: BTreeMap<(HostId, Incarnation), u64> = BTreeMap::new();
+    for report in not_below.iter().filter(|report| gone.contains(&report.origin)) {
+        let newest = upto.entry((report.origin, report.incarnation)).or_default();
+        *newest = (*newest).max(report.no);
+    }
+    if upto.is_empty() {
+        return Ok(Vec::new());
+    }
+    let receipts = upto
+        .into_iter()
+        .map(|((origin, incarnation), upto)| ReceiptMsg::from(Receipt { origin, incarnation, upto }));
+    feeds::append(tx, &[(lower, Order::Receipts(receipts.collect()))])?;
+    Ok(vec![lower])
 }
 
 /// Most alarms kept; the oldest go first.

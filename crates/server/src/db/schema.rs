@@ -277,6 +277,16 @@ CREATE TABLE plans (job INTEGER PRIMARY KEY, plan TEXT NOT NULL);
 -- history: what lines carried, as measured: see db/rates.rs. `way` is in (from its higher system) or out (to what is below).
 CREATE TABLE rates (host INTEGER NOT NULL, way TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL,
   bytes_per_sec INTEGER, measured INTEGER, PRIMARY KEY (host, way)) WITHOUT ROWID;
+
+-- hosts: retired, since then; what became of them, by whom; the signed words about them, at every system: see db/retire.rs.
+ALTER TABLE hosts ADD COLUMN retired INTEGER;
+CREATE TABLE host_events (row INTEGER PRIMARY KEY, host INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL,
+  by TEXT NOT NULL);
+CREATE INDEX host_events_host ON host_events (host);
+CREATE TABLE retired (id BLOB PRIMARY KEY, name TEXT NOT NULL, revision INTEGER NOT NULL, generation INTEGER NOT NULL,
+  at INTEGER NOT NULL, removed INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+-- hosts: when a host was moved away.
+ALTER TABLE moved ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
 ";
 
 #[cfg(test)]

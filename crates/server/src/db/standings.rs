@@ -56,7 +56,8 @@ impl Standings {
         let mut said = if needs.facts { facts_of(connection, only)? } else { HashMap::new() };
         let mut standings = Standings { now, ..Standings::default() };
         let mut add = |row: HostRow| {
-            let Some(host) = fleet.get(row) else { return };
+            // What was retired is named by nothing any more.
+            let Some(host) = fleet.get(row).filter(|host| host.retired.is_none()) else { return };
             let place = Place { groups: groups.remove(&row).unwrap_or_default(), ..fleet.place(host) };
             standings.hosts.push(place);
             standings.facts.extend(said.remove(&row).map(|facts| (host.id, facts)));

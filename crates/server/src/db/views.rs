@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use packhorse_domain::ids::{PackageId, PackageLabel};
+use packhorse_domain::ids::{HostId, PackageId, PackageLabel};
 use packhorse_domain::instruction::Line;
 use packhorse_domain::report::Traffic;
 use packhorse_domain::time::Time;
@@ -20,7 +20,9 @@ pub type Counts = BTreeMap<String, u64>;
 /// The state that is shown of a line, in SQL: the same rule as [`Line::shown`].
 pub(super) fn shown() -> String {
     format!(
-        "CASE WHEN l.verdict IS NOT NULL AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        "CASE WHEN l.verdict = 'retired' AND l.state IN ({}) THEN 'cancelled'
+              WHEN l.verdict <> 'retired' AND NOT l.begun AND l.state IN ({}) THEN l.verdict ELSE l.state END",
+        lines::open_words(),
         lines::unbegun_words()
     )
 }
@@ -44,6 +46,34 @@ pub fn job_counts(connection: &Connection, only: Option<JobRow>) -> Result<HashM
         counts.entry(row.get(0)?).or_default().insert(row.get(1)?, row.get::<_, i64>(2)? as u64);
     }
     Ok(counts)
+}
+
+/// Lines of a job that have not ended, of a host that was not heard for long.
+pub struct Unheard {
+    /// The job.
+    pub job: JobRow,
+    /// The host.
+    pub host: HostId,
+    /// How many.
+    pub lines: u64,
+}
+
+/// Lines that have not ended of hosts that were last heard before then, as far as that is written down; with one statement.
+///
+/// # Errors
+/// The database's.
+pub fn long_unheard(connection: &Connection, before: Time) -> Result<Vec<Unheard>, DbError> {
+    let sql = format!(
+        "SELECT l.job, h.id, COUNT(*) FROM hosts h JOIN lines l ON l.host = h.row
+         WHERE h.retired IS NULL AND COALESCE(h.last_seen, h.joined) < ?1 AND {} IN ({}) GROUP BY 1, 2",
+        shown(),
+        lines::open_words()
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([before.0], |row| {
+        Ok(Unheard { job: row.get(0)?, host: HostId(row.get(1)?), lines: row.get::<_, i64>(2)? as u64 })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Lines of all jobs that bring a package, by shown state.
@@ -159,7 +189,7 @@ pub fn copies(connection: &Connection) -> Result<Vec<CopyRecord>, DbError> {
 /// The database's.
 pub fn copies_of(connection: &Connection, package: &PackageId) -> Result<Vec<(String, Time)>, DbError> {
     let sql = "SELECT h.name, c.keep_until FROM relay_copies c JOIN hosts h ON h.row = c.relay
-               WHERE c.id = ?1 ORDER BY h.name";
+               WHERE c.id = ?1 AND h.retired IS NULL ORDER BY h.name";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([package.0], |row| Ok((row.get(0)?, Time(row.get(1)?))))?;
     Ok(rows.collect::<Result<_, _>>()?)

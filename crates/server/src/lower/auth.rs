@@ -9,17 +9,39 @@ use axum::http::request::Parts;
 use packhorse_domain::ids::HostId;
 use packhorse_domain::job::HostRole;
 use packhorse_domain::twins::Verdict;
+use packhorse_wire::messages::RETIRED_CODE;
 use packhorse_wire::net::Peer;
 use packhorse_wire::pki::{CertIdentity, Role};
 
 use super::LowerError;
+use crate::authority::timestamp;
+use crate::db::retired::Gone;
 use crate::system::{Listed, System, now};
 
-/// A direct lower system that may ask.
+/// A direct lower system that may ask, and its certificate's generation.
 #[derive(Debug, Clone)]
-pub struct Caller(pub Listed);
+pub struct Caller(pub Listed, u64);
 
 impl Caller {
+    /// It may still ask: it was not retired, replaced or moved while its request was held.
+    ///
+    /// # Errors
+    /// What it is refused with.
+    pub fn still(&self, system: &System) -> Result<(), LowerError> {
+        let Caller(listed, generation) = self;
+        admit(system, &listed.id, &listed.name, listed.role, *generation).map(drop)
+    }
+
+    /// Its certificate counts no more.
+    pub fn is_retired(&self, system: &System) -> bool {
+        self.still(system).is_err_and(|error| error.is_retired())
+    }
+
+    /// Its certificate's generation.
+    pub fn generation(&self) -> u64 {
+        self.1
+    }
+
     /// Notes that this run of the caller came; refuses it if two machines answer under its name.
     ///
     /// # Errors
@@ -45,7 +67,8 @@ impl Caller {
 pub enum Asker {
     /// A direct lower system.
     Direct(Caller),
-    /// Somebody else with this id and a certificate of this generation, and what it would be refused with.
+    /// Somebody else with this id and a certificate of this generation, and what it would be refused with: one who was moved,
+    /// or was retired and is told so once by the managing server's word.
     Elsewhere(HostId, u64, LowerError),
 }
 
@@ -91,7 +114,7 @@ impl FromRequestParts<Arc<System>> for Caller {
                 "this host's certificate has ended",
             ));
         }
-        judge(system, identity).map(Caller)
+        judge(system, identity).map(|listed| Caller(listed, identity.generation))
     }
 }
 
@@ -104,24 +127,51 @@ fn judge(system: &System, identity: &CertIdentity) -> Result<Listed, LowerError>
             return Err(LowerError::new(StatusCode::FORBIDDEN, "role", message));
         }
     };
-    let unknown = || {
-        // It may be that this relay has not heard of the host yet: the host asks again.
-        let message = format!("{} is not known at {}", identity.name, system.config.name);
-        LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)
-    };
-    let id: HostId = identity.id.parse().map_err(|_| unknown())?;
-    let listed = system.listed(&id).ok_or_else(unknown)?;
-    if listed.role != role || identity.generation < listed.oldest {
-        let message = format!("this certificate of {} was retired", identity.name);
-        let hint = "another machine took the name over; join this one under another name";
-        return Err(LowerError::new(StatusCode::FORBIDDEN, "retired", message).hint(hint));
+    match identity.id.parse() {
+        Ok(id) => admit(system, &id, &identity.name, role, identity.generation),
+        Err(_) => Err(unknown(system, &identity.name)),
+    }
+}
+
+fn unknown(system: &System, name: &str) -> LowerError {
+    // It may be that this relay has not heard of the host yet: the host asks again.
+    let message = format!("{name} is not known at {}", system.config.name);
+    LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)
+}
+
+/// Whether a host may ask here with a certificate of this generation.
+fn admit(
+    system: &System,
+    id: &HostId,
+    name: &str,
+    role: HostRole,
+    generation: u64,
+) -> Result<Listed, LowerError> {
+    if let Some(gone) = system.retired(id, generation) {
+        return Err(retired(name, role, &gone));
+    }
+    let listed = system.listed(id).ok_or_else(|| unknown(system, name))?;
+    if listed.role != role || generation < listed.oldest {
+        let message = format!("this certificate of {name} was retired: another machine took the name over");
+        let hint = "join this machine under another name";
+        return Err(LowerError::new(StatusCode::FORBIDDEN, RETIRED_CODE, message).hint(hint));
     }
     if !listed.direct {
-        let message = format!(
-            "{} does not belong to {}, but to a relay system below it",
-            identity.name, system.config.name
-        );
+        let message =
+            format!("{name} does not belong to {}, but to a relay system below it", system.config.name);
         return Err(LowerError::new(StatusCode::FORBIDDEN, "not_direct", message));
     }
     Ok(listed)
+}
+
+fn retired(name: &str, role: HostRole, gone: &Gone) -> LowerError {
+    let (what, replace) = match gone.removed {
+        true => ("removed", String::new()),
+        false => ("retired", format!(" --replace {name}")),
+    };
+    let relay = if role == HostRole::Relay { " --relay" } else { "" };
+    let message = format!("{name} was {what} at {}", timestamp(gone.at));
+    let hint =
+        format!("at the managing server: packhorse token new{relay}{replace}; then join this machine anew");
+    LowerError::new(StatusCode::FORBIDDEN, RETIRED_CODE, message).hint(&hint)
 }

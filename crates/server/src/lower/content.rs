@@ -50,7 +50,8 @@ pub async fn manifest(
     let pieces: Vec<Bytes> =
         (0..length).step_by(PIECE_BYTES).map(|at| rest.slice(at..(at + PIECE_BYTES).min(length))).collect();
     let stream = futures_util::stream::iter(pieces.into_iter().map(Ok::<Bytes, std::io::Error>));
-    Ok(([(header::CONTENT_LENGTH, length.to_string())], counted(&system, held, stream)).into_response())
+    let body = counted(&system, caller, held, stream);
+    Ok(([(header::CONTENT_LENGTH, length.to_string())], body).into_response())
 }
 
 /// [`packhorse_wire::messages::FRAMES`].
@@ -80,7 +81,7 @@ pub async fn frames(
         Found::Here(reader) => serve(reader, ranges, patience),
         Found::Passing(through) => through.attach(ranges, patience),
     };
-    Ok(counted(&system, held, stream).into_response())
+    Ok(counted(&system, caller, held, stream).into_response())
 }
 
 fn check(system: &System, caller: &Caller, package: &PackageId, capability: &[u8]) -> Result<(), LowerError> {
@@ -172,16 +173,20 @@ fn trouble(error: &dyn std::error::Error) -> LowerError {
     LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "store", message)
 }
 
-/// A body that is paced and counted as it is taken; `held`: it ends when this relay is suspended.
+/// A body that is paced and counted as it is taken. It ends when the caller is retired; `held`: also when this relay is suspended.
 fn counted(
     system: &Arc<System>,
+    caller: Caller,
     held: bool,
     stream: impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static,
 ) -> Body {
-    let system = system.clone();
+    let (system, caller) = (system.clone(), Arc::new(caller));
     let stream = stream.then(move |piece| {
-        let system = system.clone();
+        let (system, caller) = (system.clone(), caller.clone());
         async move {
+            if caller.is_retired(&system) {
+                return Err(std::io::Error::other("the host was retired"));
+            }
             if held && system.control().suspended {
                 return Err(std::io::Error::other("transfers are suspended"));
             }

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::{Asker, Caller, LowerError, check_version, decode, encode};
 use crate::db::feeds::{self, FeedAnswer, Prune};
-use crate::db::moving;
 use crate::db::rebuild::RebuildFeed;
+use crate::db::{moving, retired};
 use crate::system::{System, now};
 
 /// [`packhorse_wire::messages::FEED`].
@@ -76,13 +76,10 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
         // Armed before looking, so that nothing that comes in between is slept over.
         let mut notified = std::pin::pin!(news.notified());
         notified.as_mut().enable();
-        // It may have been moved meanwhile.
-        if system.listed(&caller.0.id).is_none_or(|listed| !listed.direct) {
-            let (id, generation) = (caller.0.id, caller.0.oldest);
-            return elsewhere(system, id, generation, request).await?.ok_or_else(|| {
-                let message = format!("{} does not call {} any more", caller.0.name, system.config.name);
-                LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)
-            });
+        // It may have been moved or retired meanwhile.
+        if let Err(refusal) = caller.still(system) {
+            let (id, generation) = (caller.0.id, caller.generation());
+            return elsewhere(system, id, generation, request).await?.ok_or(refusal);
         }
         let (lower, at) = (caller.0.row, cursor);
         match system.db.read(move |connection| feeds::read(connection, lower, reader, at)).await? {
@@ -115,36 +112,53 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
     }
 }
 
-/// The answer for a host that does not call this system (any more): its place, as a feed of one order. `None`: nothing is
-/// known of it.
+/// The answer for a host that does not call this system (any more), as a feed of one order: its place, or that it was retired.
+/// `None`: nothing is known of it, or it was told that it was retired.
 async fn elsewhere(
     system: &System,
     id: HostId,
     generation: u64,
     request: &FeedRequest,
 ) -> Result<Option<FeedResponse>, LowerError> {
+    if system.retired(&id, generation).is_some() {
+        let word = system.db.read(move |connection| retired::word(connection, &id)).await?;
+        return match word {
+            Some((feed, word)) if !has_read(request, feed) => Ok(Some(only(system, feed, word, false)?)),
+            _ => Ok(None),
+        };
+    }
     let found = system.db.read(move |connection| moving::elsewhere(connection, &id, generation)).await?;
     let Some((feed, place)) = found else { return Ok(None) };
-    let known = request.cursor.is_some_and(|cursor| cursor.incarnation == feed.0 && cursor.n == 1);
+    let known = has_read(request, feed.0);
     if known {
         // It has read this and asks here all the same: it is spared a storm, and so is this system.
         tokio::time::sleep(Duration::from_secs(u64::from(request.hold_secs.min(HOLD_SECS_MAX)))).await;
     }
-    let (kind, body) = Order::Place(ByteBuf::from(place)).encode().map_err(|error| {
-        tracing::error!(%error, "a place cannot be encoded");
+    Ok(Some(only(system, feed.0, Order::Place(ByteBuf::from(place)), known)?))
+}
+
+/// Whether the only order of such a feed was read.
+fn has_read(request: &FeedRequest, feed: u64) -> bool {
+    request.cursor.is_some_and(|cursor| cursor.incarnation == feed && cursor.n == 1)
+}
+
+/// A feed of one order.
+fn only(system: &System, feed: u64, order: Order, known: bool) -> Result<FeedResponse, LowerError> {
+    let (kind, body) = order.encode().map_err(|error| {
+        tracing::error!(%error, "an order cannot be encoded");
         LowerError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this system has trouble")
     })?;
     let order = OrderMsg { n: 1, kind: kind.to_owned(), body: ByteBuf::from(body) };
-    Ok(Some(FeedResponse {
+    Ok(FeedResponse {
         v: PROTOCOL,
         now: now().0,
         server: system.server_life().0,
         higher: system.incarnation.0,
-        feed: feed.0,
+        feed,
         after: if known { 1 } else { 0 },
         orders: if known { Vec::new() } else { vec![order] },
         more: false,
-    }))
+    })
 }
 
 async fn forget(system: &System, lower: i64, upto: u64) -> Result<(), LowerError> {

@@ -66,9 +66,15 @@ impl LowerError {
         self
     }
 
-    /// Whether it is refused because it is not, or not known to be, one that calls this system.
+    /// Whether it is refused because it is not, or not known to be, one that calls this system (any more): there may be
+    /// something to tell it.
     fn is_elsewhere(&self) -> bool {
-        matches!(self.refusal.code.as_str(), "unknown_host" | "not_direct")
+        matches!(self.refusal.code.as_str(), "unknown_host" | "not_direct" | messages::RETIRED_CODE)
+    }
+
+    /// Whether it is refused because its certificate counts no more.
+    fn is_retired(&self) -> bool {
+        self.refusal.code == messages::RETIRED_CODE
     }
 
     /// The request is not one of this protocol.

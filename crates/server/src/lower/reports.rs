@@ -5,9 +5,12 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use packhorse_domain::ids::Incarnation;
+use packhorse_domain::ids::{HostId, Incarnation, PackageId};
+use packhorse_domain::job::HostRole;
 use packhorse_domain::report::Report;
-use packhorse_wire::messages::{PROTOCOL, REPORTS_MAX, ReportMsg, ReportsRequest, ReportsResponse};
+use packhorse_wire::messages::{
+    PROTOCOL, REPORTS_MAX, ReasonMsg, ReportMsg, ReportsRequest, ReportsResponse, TROUBLE_MAX,
+};
 
 use super::{Caller, LowerError, check_version, decode, encode};
 use crate::db::reports::StoreReports;
@@ -80,7 +83,7 @@ fn parse(messages: &[(u64, ReportMsg)]) -> Result<Vec<(u64, Report)>, LowerError
 /// A relay's word counts for hosts below it only (rule 5).
 fn soft(system: &System, caller: &Caller, request: &ReportsRequest) {
     let allowed = |host: &packhorse_wire::bytes::Id16| {
-        let host = packhorse_domain::ids::HostId(host.0);
+        let host = HostId(host.0);
         system.listed(&host).is_some_and(|listed| listed.id == caller.0.id || listed.via == caller.0.row)
     };
     let soft = &request.soft;
@@ -88,13 +91,22 @@ fn soft(system: &System, caller: &Caller, request: &ReportsRequest) {
         soft.presence.iter().take(SOFT_MAX).filter(|word| allowed(&word.host)).copied().collect();
     let progress: Vec<_> =
         soft.progress.iter().take(SOFT_MAX).filter(|word| allowed(&word.host)).cloned().collect();
-    if presence.is_empty() && progress.is_empty() {
+    let mut troubled = false;
+    for word in soft.trouble.iter().take(TROUBLE_MAX).filter(|word| allowed(&word.relay)) {
+        let (relay, package) = (HostId(word.relay.0), PackageId(word.package.0));
+        // Packages are taken in for others by relays alone.
+        if system.listed(&relay).is_some_and(|listed| listed.role == HostRole::Relay) {
+            let reason = word.reason.as_ref().and_then(ReasonMsg::to_reason);
+            troubled |= system.presence.troubled(relay, package, reason);
+        }
+    }
+    if presence.is_empty() && progress.is_empty() && !troubled {
         return;
     }
     system.presence.told(&presence, &caller.0.id, now());
     system.presence.progressed(&progress);
     system.outbox_news.notify_one();
-    if !progress.is_empty() {
+    if !progress.is_empty() || troubled {
         system.lines_changed();
     }
 }

@@ -86,6 +86,8 @@ struct Tally {
     going: u64,
     waiting: u64,
     bad: u64,
+    /// Lines whose hosts were not heard for very long, or were retired: in none of the others.
+    uncounted: u64,
     /// Hundredths of lines that wait: what their machines have taken in so far.
     taken: u64,
 }
@@ -93,11 +95,20 @@ struct Tally {
 impl Tally {
     fn add(&mut self, spread: &Spread) {
         *match class(&spread.state) {
+            _ if spread.retired => &mut self.uncounted,
             "ok" => &mut self.well,
             "go" => &mut self.going,
             "bad" => &mut self.bad,
             _ => &mut self.waiting,
         } += spread.lines;
+    }
+
+    /// Leaves out lines of hosts that are silent.
+    fn leave_out(&mut self, silent: Silent) {
+        let (waiting, going) = (silent.waiting.min(self.waiting), silent.going.min(self.going));
+        self.waiting -= waiting;
+        self.going -= going;
+        self.uncounted += waiting + going;
     }
 
     fn all(&self) -> u64 {
@@ -125,6 +136,29 @@ fn class(word: &str) -> &'static str {
     }
 }
 
+/// Open lines of hosts that are silent, as they are counted.
+#[derive(Default, Clone, Copy)]
+struct Silent {
+    waiting: u64,
+    going: u64,
+}
+
+/// The same by job, package and relay.
+type SilentAt = HashMap<(JobRow, u32, Option<HostRow>), Silent>;
+
+fn silent<'a>(around: &Around<'a>, busy: &[Busy<'a>], own: Option<HostRow>) -> SilentAt {
+    let mut found = SilentAt::new();
+    for line in busy {
+        let Some(host) = line.host.filter(|host| around.is_silent(host)) else { continue };
+        let at = found.entry((line.job.job.row, line.place, below(host, own))).or_default();
+        match class(line.state.as_str()) {
+            "go" => at.going += 1,
+            _ => at.waiting += 1,
+        }
+    }
+    found
+}
+
 /// Machines that take a package in now, by job, package and relay: how many, and their percents together.
 type Taking = HashMap<(JobRow, u32, Option<HostRow>), (u64, u64)>;
 
@@ -137,7 +171,8 @@ pub fn jobs<'a>(system: &System, around: &Around<'a>, look: &'a Look, busy: &[Bu
         let at = taking.entry((line.job.job.row, line.place, below(host, own))).or_default();
         *at = (at.0 + 1, at.1 + u64::from(percent));
     }
-    let ways = Ways { system, around, look, taking, own };
+    let silent = silent(around, busy, own);
+    let ways = Ways { system, around, look, taking, silent, own };
     let cards: Vec<Card> = look.jobs.iter().map(|job| ways.card(job)).collect();
     let open = cards.iter().filter(|card| card.dot == "go").count() as u64;
     Jobs { open_more: look.open_jobs.saturating_sub(open), jobs: cards }
@@ -148,6 +183,7 @@ struct Ways<'a, 'b> {
     around: &'b Around<'a>,
     look: &'a Look,
     taking: Taking,
+    silent: SilentAt,
     own: Option<HostRow>,
 }
 
@@ -158,6 +194,9 @@ impl<'a> Ways<'a, '_> {
         for spread in &job.spread {
             *counts.entry(spread.state.clone()).or_default() += spread.lines;
             tally.add(spread);
+        }
+        for (_, silent) in self.silent.iter().filter(|((row, _, _), _)| *row == job.job.row) {
+            tally.leave_out(*silent);
         }
         let taken = self.taking.iter().filter(|((row, _, _), _)| *row == job.job.row);
         tally.taken = taken.map(|(_, (_, percents))| percents).sum();
@@ -176,7 +215,7 @@ impl<'a> Ways<'a, '_> {
                 (false, _) => "bad",
             },
             when: self.when(job, open),
-            words: words(&counts),
+            words: words(&counts, tally.uncounted),
             bar: tally.bar(format!("{} of {} ended well", tally.well, tally.all())),
             routes: if open { self.routes(job) } else { Vec::new() },
             state: summary.state,
@@ -226,6 +265,11 @@ impl<'a> Ways<'a, '_> {
             for depth in 1..=route.len() {
                 let path = route[..depth].iter().map(|relay| relay.name.as_str()).collect();
                 relays.insert(path, route[depth - 1]);
+            }
+        }
+        for (relay, tally) in &mut tallies {
+            if let Some(silent) = self.silent.get(&(job.job.row, place, *relay)) {
+                tally.leave_out(*silent);
             }
         }
         let mut hops = Vec::new();
@@ -294,6 +338,9 @@ impl<'a> Ways<'a, '_> {
         if tally.bad > 0 {
             words += &format!(" · {} not well", tally.bad);
         }
+        if tally.uncounted > 0 {
+            words += &format!(" · {} silent or retired, not counted", tally.uncounted);
+        }
         if let Some((taking, percents)) = self.taking.get(&(job.job.row, place, relay)) {
             words += &format!(" · {taking} taking in, {} %", percents / (*taking).max(1));
             tally.taken = *percents;
@@ -307,7 +354,7 @@ fn ended(tally: Tally) -> bool {
     tally.going + tally.waiting == 0
 }
 
-fn words(counts: &Counts) -> Vec<Words> {
+fn words(counts: &Counts, uncounted: u64) -> Vec<Words> {
     let mut words: Vec<(State, u64)> =
         counts.iter().filter_map(|(word, n)| Some((State::parse(word)?, *n))).collect();
     words.sort_by_key(|(state, _)| *state);
@@ -315,5 +362,7 @@ fn words(counts: &Counts) -> Vec<Words> {
         class: class(state.as_str()),
         text: format!("{n} {}", state.as_str().replace('_', " ")),
     };
-    words.into_iter().rev().map(one).collect()
+    let left_out =
+        Words { class: "wait", text: format!("{uncounted} of these silent or retired, not counted") };
+    words.into_iter().rev().map(one).chain((uncounted > 0).then_some(left_out)).collect()
 }

@@ -60,6 +60,8 @@ struct Machines {
     all: u64,
     shown: Vec<Machine>,
     more: u64,
+    /// Not heard for very long: in none of the others.
+    silent: u64,
 }
 
 struct Machine {
@@ -225,7 +227,9 @@ impl<'a> Grove<'a, '_> {
         }
     }
 
-    fn machines(&self, mut clients: Vec<&'a HostRecord>) -> Machines {
+    fn machines(&self, clients: Vec<&'a HostRecord>) -> Machines {
+        let (silent, mut clients): (Vec<_>, Vec<_>) =
+            clients.into_iter().partition(|host| self.around.is_silent(host));
         let all = clients.len() as u64;
         let online = clients.iter().filter(|host| self.around.present(host).online).count() as u64;
         // They come by name; a stable sort keeps that among those with equally much to say.
@@ -235,7 +239,7 @@ impl<'a> Grove<'a, '_> {
         });
         let shown: Vec<Machine> =
             clients.iter().take(HOSTS_SHOWN).map(|client| self.machine(client)).collect();
-        Machines { online, all, more: all - shown.len() as u64, shown }
+        Machines { online, all, more: all - shown.len() as u64, shown, silent: silent.len() as u64 }
     }
 
     fn machine(&self, host: &HostRecord) -> Machine {

@@ -136,7 +136,7 @@ fn bad(system: &System, around: &Around<'_>, look: &Look) -> Vec<Group> {
         });
         let views: Vec<_> = views.collect();
         let written = explain::written(system, &job.job, around.now);
-        for group in groups::groups(&views) {
+        for group in groups::groups(&views, around.silent_days()) {
             found.push(Group {
                 key: format!("{}-{}", written.id, group.words),
                 class: "bad",

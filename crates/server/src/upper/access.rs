@@ -15,7 +15,7 @@ use packhorse_wire::pki::{
     AccessProof, CaCert, CertInfo, HostKey, PkiError, Role, chain_from_pem, renew_due, write_private,
 };
 
-use super::pause;
+use super::rest;
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::system::System;
@@ -122,7 +122,11 @@ pub async fn run(system: Arc<System>) {
             Ok(()) => (told, failures) = (Some(life), 0),
             Err(error) => {
                 tracing::info!(%error, "the administrator's access was not renewed; tried again");
-                pause(failures).await;
+                let refused = match &error {
+                    ServerError::Link(error) | ServerError::Enroll(EnrollError::Link(error)) => Some(error),
+                    _ => None,
+                };
+                rest(refused, failures).await;
                 failures += 1;
             }
         }

@@ -12,12 +12,15 @@ use packhorse_wire::messages::{
     CursorMsg, FEED, FeedRequest, FeedResponse, JobOrder, Order, PROTOCOL, RESPONSE_BYTES_MAX,
 };
 use packhorse_wire::net::LinkError;
+use packhorse_wire::signed::RetiredDoc;
 use packhorse_wire::trust::Distrust;
+use serde_bytes::ByteBuf;
 
-use super::pause;
+use super::rest;
 use crate::db::jobs::Incoming;
 use crate::db::orders::{Judged, TakeOrders};
 use crate::db::relay_jobs::TellAgain;
+use crate::db::retired::Word;
 use crate::db::{DbError, hosts};
 use crate::system::{System, now};
 
@@ -29,10 +32,18 @@ pub async fn run(system: Arc<System>) {
     let mut failures = 0;
     loop {
         match ask(&system).await {
-            Ok(()) => failures = 0,
+            Ok(()) => {
+                if failures > 0 {
+                    // It may be one that was started anew, and knows nothing of what was said softly.
+                    system.presence.all_changed();
+                    system.outbox_news.notify_one();
+                }
+                failures = 0;
+            }
             Err(error) => {
                 tracing::info!(%error, "the higher system does not answer");
-                pause(failures).await;
+                let refused = if let FeedError::Link(error) = &error { Some(error) } else { None };
+                rest(refused, failures).await;
                 failures += 1;
             }
         }
@@ -149,6 +160,7 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
                 Err(error) => refused("place", &error.to_string()),
             })
             .collect(),
+        Order::Retired(words) => retired(system, words),
         Order::Control(envelope) => match system.trust().control(&envelope) {
             Ok(doc) => vec![Judged::Control(doc, envelope.into_vec())],
             Err(error) => vec![refused("control", &error.to_string())],
@@ -158,6 +170,34 @@ fn judge_one(system: &System, order: Order) -> Vec<Judged> {
         }
         Order::Job(order) => vec![job(system, order)],
     }
+}
+
+/// Words that count, together; those that do not, one by one.
+fn retired(system: &System, envelopes: Vec<ByteBuf>) -> Vec<Judged> {
+    let (mut words, mut judged) = (Vec::new(), Vec::new());
+    for envelope in envelopes {
+        match system.trust().retired(&envelope) {
+            Ok(doc) => {
+                if doc.host.0 == system.id.0 && doc.generation >= system.certificate_generation() {
+                    tracing::error!(name = %system.config.name, "{}", retired_itself(&doc));
+                }
+                words.push(Word { doc, envelope: envelope.into_vec() });
+            }
+            Err(error) => judged.push(refused("retired", &error.to_string())),
+        }
+    }
+    judged.push(Judged::Retired(words));
+    judged
+}
+
+/// What a relay says of itself when it hears that it was retired.
+fn retired_itself(doc: &RetiredDoc) -> String {
+    let what = if doc.removed { "removed" } else { "retired" };
+    format!(
+        "this relay system was {what}: nobody above serves it any more. At the managing server: packhorse token new --relay{}; \
+         then join anew in another folder",
+        if doc.removed { String::new() } else { format!(" --replace {}", doc.name) }
+    )
 }
 
 fn trust(system: &System, envelope: &[u8]) -> Judged {
@@ -212,7 +252,7 @@ async fn store(
     complete: bool,
 ) -> Result<(), FeedError> {
     let Some(upper) = &system.upper else { return Ok(()) };
-    let hosts = judged.iter().any(|order| matches!(order, Judged::Host(_)));
+    let hosts = judged.iter().any(|order| matches!(order, Judged::Host(_) | Judged::Retired(_)));
     let command = TakeOrders {
         own: system.id,
         orders: judged,

@@ -12,7 +12,8 @@ use packhorse_domain::feed::Cursor;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::time::pause_micros;
 use packhorse_wire::enroll::{EnrollError, HostIdentity};
-use packhorse_wire::net::Link;
+use packhorse_wire::messages::RETIRED_CODE;
+use packhorse_wire::net::{Link, LinkError};
 
 pub use access::{ACCESS_FILE, ask as ask_access, job_key, run as run_access};
 pub use feed::run as run_feed;
@@ -90,6 +91,21 @@ impl Upper {
 
     fn set_hop(&self, hop: Hop) {
         *self.hop.lock().unwrap_or_else(PoisonError::into_inner) = Some(hop);
+    }
+}
+
+/// A relay that was retired calls so rarely, in seconds: only for the day when a managing server that was restored knows
+/// nothing of it.
+const RETIRED_PAUSE_SECS: u64 = 1800;
+
+/// Sleeps after the n-th failure in a row; long, if the higher system said that this relay was retired.
+async fn rest(error: Option<&LinkError>, failures: u32) {
+    match error.and_then(LinkError::refusal) {
+        Some(refusal) if refusal.code == RETIRED_CODE => {
+            let chance = random_incarnation().0 % (RETIRED_PAUSE_SECS / 2);
+            tokio::time::sleep(Duration::from_secs(RETIRED_PAUSE_SECS - chance)).await;
+        }
+        _ => pause(failures).await,
     }
 }
 

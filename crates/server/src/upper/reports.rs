@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use packhorse_wire::messages::{PROTOCOL, REPORTS, REPORTS_MAX, ReportsRequest, ReportsResponse, Soft};
+use packhorse_wire::messages::{
+    PROTOCOL, REPORTS, REPORTS_MAX, ReportsRequest, ReportsResponse, Soft, TROUBLE_MAX,
+};
 use packhorse_wire::net::LinkError;
 
-use super::pause;
+use super::rest;
 use crate::db::orders::StoreHop;
 use crate::db::{DbError, outbox};
 use crate::system::{System, now};
@@ -35,7 +37,8 @@ pub async fn run(system: Arc<System>) {
                 tracing::info!(%error, "the higher system takes no reports");
                 // What was to be said softly was taken for this request: say it again.
                 system.presence.all_changed();
-                pause(failures).await;
+                let refused = if let SendError::Link(error) = &error { Some(error) } else { None };
+                rest(refused, failures).await;
                 failures += 1;
             }
         }
@@ -63,8 +66,9 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
     let soft = Soft {
         presence: system.presence.take_changed(now(), SOFT_MAX),
         progress: system.presence.take_progress(SOFT_MAX),
+        trouble: system.presence.take_troubled(TROUBLE_MAX),
     };
-    if through == after && soft.presence.is_empty() && soft.progress.is_empty() {
+    if through == after && soft.presence.is_empty() && soft.progress.is_empty() && soft.trouble.is_empty() {
         return Ok(false);
     }
     let only_soft = through == after;

@@ -10,6 +10,7 @@ mod jobs;
 mod packages;
 mod page;
 mod plan;
+mod retire;
 mod seeing;
 mod support;
 mod trust;

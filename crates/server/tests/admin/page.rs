@@ -29,6 +29,18 @@ impl Looker {
         Looker { router, cookie: cookie.split(';').next().unwrap().to_owned() }
     }
 
+    /// The page is made once a second at most: waits for the one that has this in it.
+    async fn page_until(&self, part: &str) -> String {
+        for _ in 0..200 {
+            let page = self.page().await;
+            if page.contains(part) {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{part} does not come: {}", self.page().await)
+    }
+
     async fn page(&self) -> String {
         let (status, _, body) = get(&self.router, "/page", &self.cookie).await;
         assert_eq!(status, StatusCode::OK, "{body}");
@@ -101,6 +113,29 @@ async fn who_may_look_is_remembered_as_a_hash_and_for_a_time() {
     top.system.db.write(SavePasses(over)).await.unwrap();
     let router = page::router(top.system.clone());
     assert_eq!(get(&router, "/page", &last.cookie).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn who_is_silent_or_was_retired_is_in_none_of_the_numbers() {
+    let top = Top::new().await;
+    top.with_editor().await;
+    let osaka = top.join("osaka", HostRole::Relay, None).await;
+    let hosts = ["pc1", "pc2", "pc3"].map(|name| (name, osaka.clone()));
+    let mut joined = Vec::new();
+    for (name, osaka) in &hosts {
+        joined.push(top.join(name, HostRole::Client, Some(osaka)).await);
+    }
+    top.done("/admin/v1/jobs", &install(&["all"])).await;
+    let looker = Looker::of(&top).await;
+    assert!(looker.page().await.contains("0 of 3 machines there"));
+    let seen = packhorse_server::db::hosts::Seen(vec![(joined[0].id, now().plus_days(-91))]);
+    top.system.db.write(seen).await.unwrap();
+    top.done("/admin/v1/hosts/-/retire", &serde_json::json!({"hosts": ["pc2"]})).await;
+    let page = Looker::of(&top).await.page_until("0 of 1 machines there").await;
+    for part in ["silent, not counted", "1 silent for very long, not counted", "0 of 1 · 2 silent or retired"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }
 
 #[tokio::test]

@@ -271,9 +271,9 @@ impl packhorse_server::db::Command for Insert {
 
     fn apply(self, tx: &rusqlite::Connection) -> Result<(), packhorse_server::db::DbError> {
         let sql = "INSERT INTO hosts (id, name, role, higher, via, generation, oldest, place, place_revision, joined)
-                   VALUES (?1, ?2, 'client', ?3, ?4, 1, 1, x'', 1, 1)";
+                   VALUES (?1, ?2, 'client', ?3, ?4, 1, 1, x'', 1, ?5)";
         for (id, name) in self.hosts {
-            tx.execute(sql, rusqlite::params![id.0, name, self.relay.row, self.relay.via])?;
+            tx.execute(sql, rusqlite::params![id.0, name, self.relay.row, self.relay.via, now().0])?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::{Line, LineKey};
 use packhorse_domain::job::{Intent, Job};
-use packhorse_domain::reason::{LineFacts, RelayFacts, shown};
+use packhorse_domain::reason::{LineFacts, RelayFacts, SILENT_DAYS, shown};
 use packhorse_domain::time::Time;
 
 use super::{Checked, Rule, require};
@@ -31,6 +31,7 @@ pub fn every_line_has_a_reason(
     let copies = &server.store.now().copies_below;
     let set = |host: &HostId| server.store.now().controls.get(host).map(Signed::unverified);
     let relay = |host: &HostId| RelayFacts {
+        trouble: None,
         name: sites.place_of(host).map_or_else(String::new, |place| place.name.clone()),
         online: online(host),
         last_seen: seen(host),
@@ -52,6 +53,7 @@ pub fn every_line_has_a_reason(
         twins_since: server.twins_since(&place.host),
         route: &route,
         percent: None,
+        silent_days: SILENT_DAYS,
     };
     let reason = shown(line, &facts, now);
     let ended = line.shown().is_end();

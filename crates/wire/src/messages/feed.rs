@@ -97,6 +97,8 @@ pub enum Order {
     Control(ByteBuf),
     /// To a relay: hosts below it.
     Below(Vec<BelowHost>),
+    /// Hosts that were retired (envelopes): to every relay, and to such a host itself.
+    Retired(Vec<ByteBuf>),
     /// What is durable at the managing server.
     Receipts(Vec<ReceiptMsg>),
 }
@@ -114,6 +116,7 @@ impl Order {
             Order::Delegation(envelope) => ("delegation", to_cbor(envelope)?),
             Order::Control(envelope) => ("control", to_cbor(envelope)?),
             Order::Below(hosts) => ("below", to_cbor(hosts)?),
+            Order::Retired(words) => ("retired", to_cbor(words)?),
             Order::Receipts(receipts) => ("receipts", to_cbor(receipts)?),
         })
     }
@@ -131,6 +134,7 @@ impl Order {
             "delegation" => Order::Delegation(from_cbor_limited(body, limit)?),
             "control" => Order::Control(from_cbor_limited(body, limit)?),
             "below" => Order::Below(from_cbor_limited(body, limit)?),
+            "retired" => Order::Retired(from_cbor_limited(body, limit)?),
             "receipts" => Order::Receipts(from_cbor_limited(body, limit)?),
             _ => return Ok(None),
         }))

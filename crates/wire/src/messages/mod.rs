@@ -27,11 +27,15 @@ pub use join::{
 };
 pub use report::{
     BadReport, BodyMsg, EventMsg, OutcomeMsg, Presence, Progress, REPORTS_MAX, ReasonMsg, ReportMsg,
-    ReportsRequest, ReportsResponse, Soft, TrafficMsg,
+    ReportsRequest, ReportsResponse, Soft, TROUBLE_MAX, TrafficMsg, TroubleMsg,
 };
 
 /// The protocol's version. A system answers requests of this version and the one before.
 pub const PROTOCOL: u32 = 1;
+
+/// The word of a refusal of a host whose certificate counts no more: it was retired or removed, or another machine took its
+/// name over. It will not count again.
+pub const RETIRED_CODE: &str = "retired";
 
 /// Orders for the lower system that asks.
 pub const FEED: &str = "/v1/feed";

@@ -70,6 +70,23 @@ pub struct Soft {
     pub presence: Vec<Presence>,
     /// How far packages have come.
     pub progress: Vec<Progress>,
+    /// What keeps relays from getting packages. (A relay of the version before tells of none.)
+    #[serde(default)]
+    pub trouble: Vec<TroubleMsg>,
+}
+
+/// Most words on trouble in one request.
+pub const TROUBLE_MAX: usize = 256;
+
+/// Why a relay does not get a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TroubleMsg {
+    /// The relay.
+    pub relay: Id16,
+    /// The package.
+    pub package: Id32,
+    /// Why; `None`: it goes on.
+    pub reason: Option<ReasonMsg>,
 }
 
 /// Whether a host is there.

@@ -5,6 +5,7 @@ mod control;
 mod delegation;
 mod job;
 mod place;
+mod retired;
 mod trust_doc;
 
 pub use control::{
@@ -15,6 +16,7 @@ pub use delegation::{
 };
 pub use job::{ClauseDoc, JOB_TYPE, JobDoc, JobPackageDoc, KeepDoc, KeyDoc, LabelDoc, RoundDoc, TermsDoc};
 pub use place::{AboveDoc, BelongsDoc, PLACE_TYPE, PlaceDoc, ROUTE_MAX};
+pub use retired::{RETIRED_TYPE, RETIRED_VERSION, RetiredDoc};
 pub use trust_doc::{KeySet, TRUST_TYPE, TRUST_VERSION, TrustDoc, root_pin};
 
 use thiserror::Error;
