@@ -39,7 +39,6 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// # Errors
 /// It is no host, another agent runs in the same data folder, its socket or its database cannot be used.
 pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<(), ClientError> {
-    private_folder(&options.data)?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         match once(&options, shutdown.as_mut()).await {
@@ -56,6 +55,7 @@ async fn once(
     shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), ClientError> {
     let mut who = Who::load(options)?;
+    private_folder(&options.data)?;
     let data = options.data.canonicalize().map_err(file_error(&options.data))?;
     let db = Db::open(&data)?;
     let kept = db.run(Kept::load).await?;

@@ -4,6 +4,7 @@ mod absent;
 mod bad_input;
 mod content;
 mod control;
+mod every_command;
 mod first_hour;
 mod groups;
 mod history;

@@ -143,7 +143,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SIZE")]
     pub store: Option<String>,
     /// Take away what was set before
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["down", "hours", "store"])]
     pub none: bool,
     /// Which system is asked.
     #[command(flatten)]
@@ -160,7 +160,7 @@ pub struct RelayRunArgs {
     #[arg(long, value_name = "DIR", default_value = DATA)]
     pub data: PathBuf,
     /// What its store may take: 20GB, 500MB [default: what leaves a tenth of the disk free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub store: Option<bytesize::ByteSize>,
 }
 
@@ -437,4 +437,9 @@ pub struct NameArgs {
     /// How it is shown.
     #[command(flatten)]
     pub format: JsonFlag,
+}
+
+/// A size as people write it.
+fn size(text: &str) -> Result<bytesize::ByteSize, String> {
+    text.parse().map_err(|_| "write it like 20GB or 500MB".to_owned())
 }

@@ -61,8 +61,8 @@ impl Command for Join {
     type Answer = LetIn;
 
     fn apply(self, tx: &Connection) -> Result<LetIn, DbError> {
-        let name =
-            Name::for_host(&self.name).map_err(|error| DbError::refused("name", error.to_string(), None))?;
+        let name = Name::for_host(&self.name)
+            .map_err(|error| DbError::refused("name", error.to_string(), Some("give another with --name")))?;
         let token = tokens::spend(tx, &self.token, self.role, self.now)?;
         let higher = self.higher_host(tx)?;
         let known = hosts::by_name(tx, name.as_str())?;
