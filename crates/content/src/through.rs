@@ -4,20 +4,27 @@
 //! Who waits is attached with the chunks it wants. A pass asks the source for what any of them wants, a few megabytes at
 //! a time, from where the last request ended and round again: whoever attaches while one is going on takes part from there
 //! and gets the beginning in the next round. A frame is verified, handed to everybody who wants it, and forgotten. The
-//! slowest sets the pace, within a small queue; one that takes nothing for some seconds is let go and asks again.
+//! slowest sets the pace, within a small queue; but one that takes nothing for some seconds steps back, and nobody waits for
+//! it any more: it gets what it finds room for, and what it missed when the others have theirs. That is remembered of it, so
+//! that it holds the others up once, however often it asks again.
+
+mod attached;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use packhorse_domain::fetch::{Fetch, FetchLimits, FetchStep, RangeSet};
+use packhorse_domain::ids::HostId;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use self::attached::Attached;
 use crate::fetch::{Body, FetchError, Incoming, Source, Verdict, ask_in_time, jitter};
 use crate::frame::{Frame, FrameError};
 use crate::manifest::Manifest;
@@ -31,7 +38,11 @@ const ASK_BYTES: u64 = 16 * 1024 * 1024;
 /// A pass begins so long after the first who waits: those who were told at the same time come together.
 const GATHER: Duration = Duration::from_millis(500);
 /// How long a reader may take nothing before the others go on without it.
+const STALL: Duration = Duration::from_secs(5);
+/// How long one with whom nobody waits may take nothing before it is let go.
 const SLOW: Duration = Duration::from_secs(20);
+/// Hosts that stepped back are remembered up to so many; with more, all are forgotten.
+const BACK_MAX: usize = 10_000;
 
 /// A package that passes through. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,12 +55,16 @@ struct Inner {
     state: Mutex<State>,
     /// Somebody has come.
     news: Notify,
+    /// Likewise, for a wait with one that was alone until then.
+    company: Notify,
 }
 
 #[derive(Debug)]
 struct State {
     readers: BTreeMap<u64, Waiting>,
     last_reader: u64,
+    /// How often hosts stepped back.
+    back: BTreeMap<HostId, u32>,
     /// Nobody has waited since.
     idle_since: Instant,
     closed: bool,
@@ -61,7 +76,10 @@ struct State {
 /// Somebody who waits.
 #[derive(Debug)]
 struct Waiting {
+    who: HostId,
     wanted: RangeSet,
+    /// How often it stepped back: who did so less often is served first.
+    back: u32,
     frames: mpsc::Sender<Frame>,
 }
 
@@ -80,12 +98,19 @@ impl Through {
         let state = State {
             readers: BTreeMap::new(),
             last_reader: 0,
+            back: BTreeMap::new(),
             idle_since: Instant::now(),
             closed: false,
             stats: ThroughStats::default(),
             trouble: None,
         };
-        Self(Arc::new(Inner { local, envelope, state: Mutex::new(state), news: Notify::new() }))
+        Self(Arc::new(Inner {
+            local,
+            envelope,
+            state: Mutex::new(state),
+            news: Notify::new(),
+            company: Notify::new(),
+        }))
     }
 
     /// The signed manifest, the bytes as received.
@@ -127,10 +152,15 @@ impl Through {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Streams the frames of the chunks wanted, those that are here and those that come by. Ends with an error of kind
+    /// Streams the frames of the chunks that `who` wants, those that are here and those that come by. Ends with an error of kind
     /// `InvalidInput` if a chunk does not exist, `TimedOut` if nothing comes for `patience` or it was let go. Must be
     /// polled inside a tokio runtime; dropping the stream ends the waiting.
-    pub fn attach(&self, ranges: RangeSet, patience: Duration) -> BoxStream<'static, io::Result<Bytes>> {
+    pub fn attach(
+        &self,
+        who: HostId,
+        ranges: RangeSet,
+        patience: Duration,
+    ) -> BoxStream<'static, io::Result<Bytes>> {
         if ranges.end() > self.manifest().chunk_count() {
             let error =
                 io::Error::new(io::ErrorKind::InvalidInput, "the package has no chunks with these numbers");
@@ -145,10 +175,12 @@ impl Through {
             if !state.closed {
                 state.last_reader += 1;
                 let id = state.last_reader;
-                state.readers.insert(id, Waiting { wanted, frames });
+                let back = state.back.get(&who).copied().unwrap_or(0);
+                state.readers.insert(id, Waiting { who, wanted, back, frames });
             }
             drop(state);
             self.0.news.notify_one();
+            self.0.company.notify_waiters();
         }
         let attached = Attached { local: Some(local), coming, left, patience, failed: false };
         stream::unfold(attached, |mut attached| async move {
@@ -219,11 +251,14 @@ impl Through {
         }
     }
 
+    /// Of those who stepped back least often, for as long as there are any.
     fn wanted(&self) -> RangeSet {
         let mut state = self.state();
         state.tidy();
+        let first = state.first();
         let mut all = RangeSet::new();
-        for range in state.readers.values().flat_map(|reader| reader.wanted.ranges()) {
+        let readers = state.readers.values().filter(|reader| Some(reader.back) == first);
+        for range in readers.flat_map(|reader| reader.wanted.ranges()) {
             all.insert(range);
         }
         all
@@ -250,35 +285,101 @@ impl Through {
         Ok(())
     }
 
-    /// Gives a frame to everybody who wants it. Who takes nothing for too long is let go.
+    /// Gives a frame to everybody who wants it. Who takes nothing for too long steps back, or, where nobody else waits, is let
+    /// go. For those who stepped back before nobody waits.
     async fn hand_on(&self, frame: Frame, plain_bytes: u64) {
         let index = frame.header.first;
-        let takers: Vec<(u64, mpsc::Sender<Frame>)> = {
+        let takers: Vec<(u64, u32, mpsc::Sender<Frame>)> = {
             let state = self.state();
             let wants = state.readers.iter().filter(|(_, reader)| reader.wanted.contains(index));
-            wants.map(|(id, reader)| (*id, reader.frames.clone())).collect()
+            wants.map(|(id, reader)| (*id, reader.back, reader.frames.clone())).collect()
         };
-        let sends = takers.into_iter().map(|(id, taker)| {
+        let first = self.state().first();
+        let sends = takers.into_iter().map(|(id, back, taker)| {
             let frame = frame.clone();
-            async move { (id, matches!(tokio::time::timeout(SLOW, taker.send(frame)).await, Ok(Ok(())))) }
+            async move {
+                if Some(back) == first {
+                    return (id, self.give(&taker, frame, back > 0).await);
+                }
+                (id, if taker.try_send(frame).is_ok() { Given::Took } else { Given::Not })
+            }
         });
-        let taken = join_all(sends).await;
+        let given = join_all(sends).await;
         let mut state = self.state();
         state.stats.fetched_bytes += plain_bytes;
         state.trouble = None;
-        for (id, took) in taken {
+        for (id, given) in given {
             let Some(reader) = state.readers.get_mut(&id) else { continue };
-            reader.wanted.remove(index..index + 1);
-            if took {
-                state.stats.handed_bytes += plain_bytes;
-            } else {
-                state.readers.remove(&id);
+            match given {
+                Given::Took => {
+                    reader.wanted.remove(index..index + 1);
+                    state.stats.handed_bytes += plain_bytes;
+                }
+                Given::Slow => state.step_back(id),
+                Given::Not => {}
             }
         }
     }
 }
 
+/// What became of a frame for one reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Took,
+    /// It has no room for it now, and nobody waits.
+    Not,
+    /// It was waited for too long.
+    Slow,
+}
+
+impl Through {
+    /// Waits until a reader has taken a frame, for a while; longer as long as nobody else waits. With one that stepped back
+    /// before nobody who comes waits at all.
+    async fn give(&self, taker: &mpsc::Sender<Frame>, frame: Frame, stepped_back: bool) -> Given {
+        let mut company = pin!(self.0.company.notified());
+        company.as_mut().enable();
+        // One that has gone is no slow one.
+        let given = |sent: Result<(), mpsc::error::SendError<Frame>>| {
+            if sent.is_ok() { Given::Took } else { Given::Not }
+        };
+        if !stepped_back {
+            if let Ok(sent) = tokio::time::timeout(STALL, taker.send(frame.clone())).await {
+                return given(sent);
+            }
+            if self.state().readers.len() > 1 {
+                return Given::Slow;
+            }
+        }
+        let patience = if self.state().readers.len() > 1 { STALL } else { SLOW };
+        tokio::select! {
+            biased;
+            sent = tokio::time::timeout(patience, taker.send(frame)) => sent.map_or(Given::Slow, given),
+            () = company => if stepped_back { Given::Not } else { Given::Slow },
+        }
+    }
+}
+
 impl State {
+    /// How often those stepped back who did so least often.
+    fn first(&self) -> Option<u32> {
+        self.readers.values().map(|reader| reader.back).min()
+    }
+
+    /// A reader that took nothing for too long: the others go first from now on, also when it asks again. Alone it is let go.
+    fn step_back(&mut self, id: u64) {
+        let alone = self.readers.len() == 1;
+        let Some(reader) = self.readers.get_mut(&id) else { return };
+        reader.back = reader.back.saturating_add(1);
+        let (who, back) = (reader.who, reader.back);
+        if self.back.len() >= BACK_MAX {
+            self.back.clear();
+        }
+        self.back.insert(who, back);
+        if alone {
+            self.readers.remove(&id);
+        }
+    }
+
     /// Those who have gone, or have everything, wait no more.
     fn tidy(&mut self) {
         let before = self.readers.len();
@@ -302,62 +403,4 @@ fn single_frames(frame: &Frame, manifest: &Manifest) -> Result<Vec<(Frame, u64)>
         Ok((single, plain.len() as u64))
     };
     verified.chunks().map(pack).collect()
-}
-
-/// One who waits, as the body of an answer.
-struct Attached {
-    /// What is here; `None` when all of it was sent.
-    local: Option<BoxStream<'static, io::Result<Bytes>>>,
-    coming: mpsc::Receiver<Frame>,
-    /// Chunks still to come.
-    left: u64,
-    patience: Duration,
-    failed: bool,
-}
-
-impl Attached {
-    async fn next_piece(&mut self) -> io::Result<Option<Bytes>> {
-        if self.failed {
-            return Ok(None);
-        }
-        let piece = self.either().await;
-        self.failed = piece.is_err();
-        piece
-    }
-
-    /// What comes by goes first: the others wait for it to be taken.
-    async fn either(&mut self) -> io::Result<Option<Bytes>> {
-        loop {
-            let Some(local) = self.local.as_mut() else { return self.next_coming().await };
-            if self.left == 0 {
-                return local.next().await.transpose();
-            }
-            tokio::select! {
-                biased;
-                frame = self.coming.recv() => return self.frame(frame).map(Some),
-                piece = local.next() => match piece {
-                    Some(piece) => return piece.map(Some),
-                    None => self.local = None,
-                },
-            }
-        }
-    }
-
-    async fn next_coming(&mut self) -> io::Result<Option<Bytes>> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let frame = tokio::time::timeout(self.patience, self.coming.recv()).await;
-        self.frame(frame.ok().flatten()).map(Some)
-    }
-
-    fn frame(&mut self, frame: Option<Frame>) -> io::Result<Bytes> {
-        let again = "the content passes through here and did not come; ask again";
-        let frame = frame.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, again))?;
-        self.left -= 1;
-        let mut bytes = BytesMut::with_capacity(frame.total_len());
-        bytes.extend_from_slice(&frame.header.to_bytes());
-        bytes.extend_from_slice(&frame.body);
-        Ok(bytes.freeze())
-    }
 }

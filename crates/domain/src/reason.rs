@@ -486,6 +486,10 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
         if let Some(held) = held_at_relay(line, facts) {
             return held;
         }
+        // What has no room there passes through: the host has some of it, and that says more.
+        if let Some(percent) = facts.percent {
+            return host_fetching(line, facts, percent);
+        }
         let detail = match relay.percent {
             Some(percent) => format!("{} is taking in the package, {percent} % there", relay.name),
             None => format!("{} is taking in the package", relay.name),
@@ -500,14 +504,18 @@ fn around(line: &Line, facts: &LineFacts<'_>, now: Time) -> Reason {
             &detail,
         );
     }
-    let (code, detail) = match facts.percent {
-        Some(percent) => {
-            (Code::HostFetching, format!("{} is taking in the package, {percent} % there", facts.host))
-        }
-        None => (Code::OnItsWay, format!("the order is on its way to {}", facts.host)),
-    };
+    if let Some(percent) = facts.percent {
+        return host_fetching(line, facts, percent);
+    }
+    let detail = format!("the order is on its way to {}", facts.host);
     let clear = "nothing to do: it goes on by itself";
-    Reason::new(code, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
+    Reason::new(Code::OnItsWay, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
+}
+
+fn host_fetching(line: &Line, facts: &LineFacts<'_>, percent: u8) -> Reason {
+    let detail = format!("{} is taking in the package, {percent} % there", facts.host);
+    let clear = "nothing to do: it goes on by itself";
+    Reason::new(Code::HostFetching, facts.host, line.since, NextTry::WhenCleared, clear, &detail)
 }
 
 #[cfg(test)]
@@ -559,6 +567,8 @@ mod tests {
         assert_eq!(code(&LineFacts { online: false, ..facts(&job, &up) }), Code::HostOff);
         assert_eq!(code(&facts(&job, &fetching)), Code::RelayFetching);
         assert_eq!(code(&facts(&job, &up)), Code::OnItsWay);
+        // Through a relay that has no room for it.
+        assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &fetching) }), Code::HostFetching);
         assert_eq!(code(&LineFacts { percent: Some(3), ..facts(&job, &up) }), Code::HostFetching);
         assert_eq!(code(&LineFacts { twins_since: Some(Time(1)), ..facts(&job, &up) }), Code::Twins);
         assert_eq!(code(&LineFacts { suspended: Some(Time(1)), ..facts(&job, &off) }), Code::Suspended);

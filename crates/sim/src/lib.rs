@@ -35,6 +35,7 @@ pub mod signed;
 pub mod sites;
 pub mod stats;
 pub mod store;
+pub mod switching;
 pub mod trace;
 pub mod uplink;
 pub mod world;

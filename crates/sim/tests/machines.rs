@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The machines, by their module.
-const MACHINES: [&str; 16] = [
+const MACHINES: [&str; 17] = [
     "condition",
     "feed",
     "outbox",
@@ -12,6 +12,7 @@ const MACHINES: [&str; 16] = [
     "instruction",
     "planner",
     "agent",
+    "calling",
     "fetch",
     "lease",
     "line",

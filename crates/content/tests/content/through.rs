@@ -1,7 +1,8 @@
 //! Passing through a system without room: once for all who wait, bounded, and the slow hold nobody for ever.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -10,10 +11,21 @@ use packhorse_content::store::Store;
 use packhorse_content::through::Through;
 use packhorse_content::tree::TreeIntake;
 use packhorse_domain::fetch::RangeSet;
+use packhorse_domain::ids::HostId;
 
 use super::util::{Packed, StoreSource, editor, listing, noise, pack, put, write};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+fn host(n: u8) -> HostId {
+    HostId([n; 16])
+}
+
+/// Another one each time.
+fn who() -> HostId {
+    static NEXT: AtomicU8 = AtomicU8::new(100);
+    host(NEXT.fetch_add(1, Ordering::Relaxed))
+}
 
 struct Scene {
     _server: tempfile::TempDir,
@@ -49,19 +61,19 @@ impl Scene {
 
 /// A client takes a package in through a relay that passes it on; answers whether its tree is as packed.
 async fn client(through: Through, package: &Packed, folder: &std::path::Path) -> bool {
-    struct Passing(Through);
+    struct Passing(Through, HostId);
     impl Source for Passing {
         fn frames<'a>(
             &'a self,
             ranges: &'a RangeSet,
         ) -> futures_util::future::BoxFuture<'a, Result<Body, SourceError>> {
-            let body = self.0.attach(ranges.clone(), PATIENCE);
+            let body = self.0.attach(self.1, ranges.clone(), PATIENCE);
             Box::pin(async { Ok(body) })
         }
     }
     let dir = tempfile::tempdir().unwrap();
     let tree = Arc::new(TreeIntake::open(&dir.path().join("stage"), &package.manifest).unwrap());
-    obtain(&tree, &Passing(through), |_| ()).await.unwrap();
+    obtain(&tree, &Passing(through, who()), |_| ()).await.unwrap();
     let root = Arc::into_inner(tree).unwrap().finish().unwrap();
     listing(&root) == listing(folder)
 }
@@ -84,7 +96,7 @@ async fn who_comes_late_takes_part_from_there_and_gets_the_beginning_in_the_next
     let scene = scene();
     let through = scene.through();
     let all = RangeSet::full(scene.package.manifest.chunk_count());
-    let mut first = through.attach(all.clone(), PATIENCE);
+    let mut first = through.attach(host(1), all.clone(), PATIENCE);
     first.next().await.unwrap().unwrap();
     let late = client(through.clone(), &scene.package, scene.folder.path());
     let rest = async { while first.next().await.transpose().unwrap().is_some() {} };
@@ -111,11 +123,11 @@ async fn one_that_leaves_holds_up_nobody_and_the_rest_is_not_asked_for() {
     let scene = scene();
     let through = scene.through();
     let all = RangeSet::full(scene.package.manifest.chunk_count());
-    let mut leaving = through.attach(all.clone(), PATIENCE);
+    let mut leaving = through.attach(host(1), all.clone(), PATIENCE);
     leaving.next().await.unwrap().unwrap();
     drop(leaving);
     assert!(client(through.clone(), &scene.package, scene.folder.path()).await);
-    let mut alone = through.attach(all, PATIENCE);
+    let mut alone = through.attach(host(1), all, PATIENCE);
     alone.next().await.unwrap().unwrap();
     drop(alone);
     let settled = async {
@@ -136,7 +148,7 @@ async fn a_source_that_lies_is_noticed_here_and_those_who_wait_are_let_go() {
     let local = scene.store.reader_of_parts(&scene.package.manifest).unwrap();
     let through = Through::new(local, Bytes::from(scene.package.envelope.clone()));
     let all = RangeSet::full(scene.package.manifest.chunk_count());
-    let waiting = through.attach(all.clone(), Duration::from_secs(30));
+    let waiting = through.attach(host(1), all.clone(), Duration::from_secs(30));
     let dir = tempfile::tempdir().unwrap();
     let tree = Arc::new(TreeIntake::open(&dir.path().join("stage"), &scene.package.manifest).unwrap());
     let (outcome, taken) = tokio::join!(through.run(&lying), receive(&tree, all, waiting, |_| ()));
@@ -162,4 +174,33 @@ async fn given_up_for_want_of_room_it_passes_through_and_what_had_come_is_used()
     tokio::spawn(async move { running.run(source.as_ref()).await });
     assert!(client(through.clone(), &scene.package, scene.folder.path()).await);
     assert_eq!(through.stats().fetched_bytes, scene.package.manifest.bytes_of(&rest));
+}
+
+/// One that asks and reads nothing holds the others up once, for some seconds; when it asks again, nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reads_nothing_holds_the_others_up_once() {
+    let scene = scene();
+    let through = scene.through();
+    let all = RangeSet::full(scene.package.manifest.chunk_count());
+    // The queue of one that reads nothing is full long before the package has passed.
+    assert!(all.len() > 32, "{} chunks", all.len());
+    let silent = through.attach(host(1), all.clone(), PATIENCE);
+    let begun = Instant::now();
+    assert!(client(through.clone(), &scene.package, scene.folder.path()).await);
+    let once = begun.elapsed();
+    assert!(once < Duration::from_secs(15), "held up for one stall: {once:?}");
+    // It asks again and again, and reads nothing.
+    let again: Vec<_> = (0..3).map(|_| through.attach(host(1), all.clone(), PATIENCE)).collect();
+    let begun = Instant::now();
+    assert!(client(through.clone(), &scene.package, scene.folder.path()).await);
+    let later = begun.elapsed();
+    assert!(later < Duration::from_secs(4), "nobody waits for it any more: {later:?}");
+    drop(again);
+    // When it reads after all it gets everything, what it missed included.
+    let reads = async {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Arc::new(TreeIntake::open(&dir.path().join("stage"), &scene.package.manifest).unwrap());
+        receive(&tree, all, silent, |_| ()).await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(30), reads).await.unwrap();
 }

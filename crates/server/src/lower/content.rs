@@ -79,7 +79,7 @@ pub async fn frames(
     system.copies.touch(package);
     let stream = match found {
         Found::Here(reader) => serve(reader, ranges, patience),
-        Found::Passing(through) => through.attach(ranges, patience),
+        Found::Passing(through) => through.attach(caller.0.id, ranges, patience),
     };
     Ok(counted(&system, caller, held, stream).into_response())
 }
