@@ -90,6 +90,11 @@ impl Judge {
         &self.place
     }
 
+    /// The envelope that says so.
+    pub fn place_envelope(&self) -> &[u8] {
+        &self.place_envelope
+    }
+
     /// Follows a newer trust document; `false` for the one known.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_domain::calling::Calling;
 use packhorse_domain::facts::Facts;
 use packhorse_wire::enroll::private_folder;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, chance};
 use crate::control::Contact;
+use crate::control::calling::{self, Calls, Shared};
 use crate::control::feed::Feed;
 use crate::control::renew::Renewal;
 use crate::control::reports::Reports;
@@ -39,7 +41,6 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// # Errors
 /// It is no host, another agent runs in the same data folder, its socket or its database cannot be used.
 pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<(), ClientError> {
-    private_folder(&options.data)?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         match once(&options, shutdown.as_mut()).await {
@@ -56,11 +57,13 @@ async fn once(
     shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), ClientError> {
     let mut who = Who::load(options)?;
+    private_folder(&options.data)?;
     let data = options.data.canonicalize().map_err(file_error(&options.data))?;
     let db = Db::open(&data)?;
     let kept = db.run(Kept::load).await?;
     let judge = judge(&who, &kept)?;
-    who.follow(judge.place())?;
+    let call = who.call(judge.place(), kept.call);
+    who.follow(judge.place(), call.to, None)?;
     let tools = Arc::new(Tools {
         me: who.me,
         name: who.name.clone(),
@@ -75,9 +78,11 @@ async fn once(
         gate: Arc::new(Semaphore::new(1)),
         progress: watch::Sender::new(None),
     });
+    let place = Who::callable(who.renews, judge.place());
+    let calling = Calling::new(who.me, calling::paces(), &place, call, tools.clock.now());
     let socket = options.socket.clone().unwrap_or_else(|| default_socket(&options.data));
     let gate = Arc::clone(&tools.gate);
-    let mut tasks = Tasks::start(who, tools, kept, judge, &socket).await?;
+    let mut tasks = Tasks::start(who, tools, kept, judge, Shared::new(calling), &socket).await?;
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         outcome = tasks.ended() => outcome,
@@ -111,6 +116,7 @@ impl Tasks {
         tools: Arc<Tools>,
         kept: Kept,
         judge: Judge,
+        calling: Shared,
         socket: &std::path::Path,
     ) -> Result<Tasks, ClientError> {
         let (events, inbox) = mpsc::channel(EVENTS_MAX);
@@ -121,6 +127,12 @@ impl Tasks {
         let wake = Arc::new(Notify::new());
         let (run, incarnation) = (chance(), kept.incarnation);
         let (link, role, generation) = (who.link.clone(), who.role.as_str(), who.generation);
+        let calls = Calls {
+            who: who.clone(),
+            calling: calling.clone(),
+            tools: Arc::clone(&tools),
+            driver: events.clone(),
+        };
         let mut renewal =
             Renewal { who, clock: Arc::clone(&tools.clock), renewed, until, contact: contact.clone() };
         let users = Users::below(std::path::Path::new("/"));
@@ -136,6 +148,7 @@ impl Tasks {
             generation,
             contact: contact.clone(),
             until: ends,
+            calling: calling.clone(),
             wake: Arc::clone(&wake),
             events: events.clone(),
         });
@@ -151,11 +164,21 @@ impl Tasks {
             contact: contact.subscribe(),
             driver: events.clone(),
         };
-        let feed =
-            Feed { link, run, incarnation, driver: events, contact, syncs: asked, renewed: was_renewed };
+        let feed = Feed {
+            link,
+            run,
+            incarnation,
+            driver: events,
+            contact,
+            syncs: asked,
+            renewed: was_renewed,
+            calls: calls.clone(),
+            announced: false,
+        };
         let mut set = JoinSet::new();
         set.spawn(driver.run(inbox));
         set.spawn(keep_facts(looking, telling));
+        set.spawn(calls.run());
         set.spawn(async move {
             local.run().await;
             Ok(())

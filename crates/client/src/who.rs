@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use packhorse_domain::calling::Call;
 use packhorse_domain::ids::HostId;
 use packhorse_domain::job::{HostRole, Place};
 use packhorse_domain::place::Above;
+use packhorse_domain::time::Time;
 use packhorse_wire::enroll::{Higher, HostIdentity, IdentityFolder};
 use packhorse_wire::net::{Expect, Link, Pinned, is_address};
 use packhorse_wire::pki::Role;
@@ -92,28 +94,34 @@ impl Who {
         })
     }
 
-    /// Whether the managing server says by a place that another system is to be called. A relay's agent calls its relay.
-    pub fn is_moved(renews: bool, higher_id: &str, place: &Place) -> bool {
-        renews
-            && place
-                .calls()
-                .is_some_and(|above| above.id.to_string() != higher_id && address(above).is_some())
+    /// The place with the systems of its list that can be called: of those with an address. A relay's agent calls its relay.
+    pub fn callable(renews: bool, place: &Place) -> Place {
+        let listed = place.above.iter().filter(|above| renews && addresses(above).next().is_some());
+        Place { above: listed.cloned().collect(), ..place.clone() }
     }
 
-    /// Calls the system that a place says from now on, also after the next start.
+    /// Whom it calls, by what was kept and by its place.
+    pub fn call(&self, place: &Place, kept: Option<Call>) -> Call {
+        let place = Who::callable(self.renews, place);
+        let listed = |call: &Call| place.above.iter().any(|above| above.id == call.to);
+        kept.filter(listed).unwrap_or_else(|| {
+            // What joining wrote down is always an id.
+            let joined = self.higher_id.parse().unwrap_or(HostId([0; 16]));
+            let to = place.calls().map_or(joined, |above| above.id);
+            Call { to, number: place.called, since: Time(0), relapses: 0 }
+        })
+    }
+
+    /// Calls this system of its place from now on, also after the next start; `url`: by this one of its addresses.
     ///
     /// # Errors
     /// It cannot be written down, or its address cannot be used.
-    pub fn follow(&mut self, place: &Place) -> Result<(), ClientError> {
-        let Some(above) = place.calls().filter(|_| Who::is_moved(self.renews, &self.higher_id, place)) else {
-            return Ok(());
-        };
-        let higher = Higher {
-            url: address(above).unwrap_or_default().to_owned(),
-            role: if above.relay { Role::Relay } else { Role::Server },
-            id: above.id.to_string(),
-            name: above.name.clone(),
-        };
+    pub fn follow(&mut self, place: &Place, to: HostId, url: Option<&str>) -> Result<(), ClientError> {
+        let place = Who::callable(self.renews, place);
+        let Some(above) = place.above.iter().find(|above| above.id == to) else { return Ok(()) };
+        let same = to.to_string() == self.higher_id;
+        let Some(url) = url.or_else(|| addresses(above).next().filter(|_| !same)) else { return Ok(()) };
+        let higher = higher(above, url);
         let identity = HostIdentity { higher: higher.clone(), ..self.folder.load()? };
         let link = identity.link()?;
         self.folder.save_higher(&higher)?;
@@ -138,7 +146,17 @@ impl Who {
     }
 }
 
-/// The first address of a system that can be one: what was written into a place wrongly stops nobody.
-fn address(above: &Above) -> Option<&str> {
-    above.urls.iter().map(String::as_str).find(|url| is_address(url))
+/// The addresses of a system that can be ones: what was written into a place wrongly stops nobody.
+pub(crate) fn addresses(above: &Above) -> impl Iterator<Item = &str> {
+    above.urls.iter().map(String::as_str).filter(|url| is_address(url))
+}
+
+/// A system of a place as the one that is called, by one of its addresses.
+pub(crate) fn higher(above: &Above, url: &str) -> Higher {
+    Higher {
+        url: url.to_owned(),
+        role: if above.relay { Role::Relay } else { Role::Server },
+        id: above.id.to_string(),
+        name: above.name.clone(),
+    }
 }

@@ -89,7 +89,7 @@ pub fn ingest(position: Position, mut known: Known, batch: Vec<Report>) -> Inges
             Body::Traffic(traffic) => drop(out.traffic.insert(report.origin, *traffic)),
             Body::Applied { what, revision } => out.applied.push((report.origin, what.clone(), *revision)),
             Body::Called(urls) => drop(out.called.insert(report.origin, urls.clone())),
-            Body::Line(_) | Body::Job(_) | Body::Alarm { .. } => {}
+            Body::Line(_) | Body::Job(_) | Body::Calls(_) | Body::Alarm { .. } => {}
         }
         out.fresh.push(report);
     }

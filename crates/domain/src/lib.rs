@@ -18,6 +18,7 @@
 //! | [`ingest`] | what a system does with reports from below |
 //! | [`planner`] | one job × one direct lower system → the order for it |
 //! | [`agent`] | the client: from an order to a result, through every restart |
+//! | [`calling`] | which of the systems it may call a host calls |
 //! | [`delegated`] | what a relay may issue, and whether a job of its counts |
 //! | [`line`](mod@line) | what a relay's line to its higher system may carry at a time |
 //! | [`lease`], [`room`] | keeping time of a relay's copies; who may write how much, and what gives way |
@@ -26,6 +27,7 @@
 //! | [`twins`] | one machine or two under one name |
 
 pub mod agent;
+pub mod calling;
 pub mod condition;
 pub mod delegated;
 pub mod facts;

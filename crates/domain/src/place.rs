@@ -51,6 +51,9 @@ pub struct Place {
     /// The systems it may call, in the order in which it prefers them; empty: the one it joined. Which one it calls follows
     /// from the route.
     pub above: Vec<Above>,
+    /// The newest change of whom it calls that the host made by itself and the managing server knew of; see
+    /// [`crate::calling`]. 0: none.
+    pub called: u64,
 }
 
 /// A system that a host may call.
@@ -94,6 +97,7 @@ impl Place {
             groups_until: Time(0),
             joined: Time(0),
             above: Vec::new(),
+            called: 0,
         }
     }
 
@@ -101,6 +105,14 @@ impl Place {
     pub fn calls(&self) -> Option<&Above> {
         let relay = self.route.iter().rev().find(|relay| **relay != self.host);
         self.above.iter().find(|above| match relay {
+            Some(relay) => above.relay && above.id == *relay,
+            None => !above.relay,
+        })
+    }
+
+    /// Whether it may call this system: a relay, or the managing server (`None`).
+    pub fn lists(&self, system: Option<&HostId>) -> bool {
+        self.above.iter().any(|above| match system {
             Some(relay) => above.relay && above.id == *relay,
             None => !above.relay,
         })

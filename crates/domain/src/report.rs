@@ -190,6 +190,21 @@ pub struct JobReport {
     pub asked: String,
 }
 
+/// A relay's word, or the managing server's own knowledge, that a host calls it by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallReport {
+    /// The host.
+    pub host: HostId,
+    /// The host's place as the host or the relay has it (envelope): it lists the relay.
+    pub place: Vec<u8>,
+    /// Which of its changes this is; see [`crate::calling::Call`].
+    pub number: u64,
+    /// Since when, by the host's clock.
+    pub since: Time,
+    /// The host's own signature over that, with its certificate, as it came.
+    pub proof: Vec<u8>,
+}
+
 /// The content of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
@@ -210,6 +225,8 @@ pub enum Body {
     },
     /// The addresses a relay is called by.
     Called(Vec<String>),
+    /// A host that is below another by its place calls this relay now.
+    Calls(CallReport),
     /// A relay's word on a job of its own.
     Job(JobReport),
     /// Something was refused that an administrator should know of.

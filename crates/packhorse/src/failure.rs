@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 
 use packhorse_wire::enroll::EnrollError;
 use packhorse_wire::net::LinkError;
@@ -42,6 +43,19 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// With what to do about it, where nothing better is known.
+    #[must_use]
+    pub fn or_hint(mut self, hint: &str) -> Failure {
+        self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// A file cannot be had.
+    pub fn file(path: &Path, error: &io::Error) -> Failure {
+        let hint = file_hint(error).map(Into::into);
+        Failure { hint, ..Failure::new(format!("{}: {error}", path.display())) }
     }
 
     /// With another exit code.
@@ -117,12 +131,23 @@ fn judge(error: &(dyn Error + 'static)) -> (Exit, Option<String>) {
         if let Some(EnrollError::Role { .. } | EnrollError::Token(_)) = cause.downcast_ref() {
             return (Exit::Failed, Some("packhorse token new (with --relay for a relay) makes one".into()));
         }
-        if cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) {
-            return (Exit::Ok, None);
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            let broken = io.kind() == io::ErrorKind::BrokenPipe;
+            return if broken { (Exit::Ok, None) } else { (Exit::Failed, file_hint(io).map(Into::into)) };
         }
         next = cause.source();
     }
     (Exit::Failed, None)
+}
+
+/// What helps with a file that cannot be had.
+fn file_hint(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::NotFound => Some("a relative path is looked for in the current folder"),
+        io::ErrorKind::PermissionDenied => Some("run it as the user who may, or as root"),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => Some("choose another path"),
+        _ => None,
+    }
 }
 
 /// A transparent variant hides itself from `source`, so it is looked into by name.

@@ -163,6 +163,14 @@ impl PresenceBook {
         inner.troubled.extend(troubled);
     }
 
+    /// Marks these as changed, as far as anything is known of them.
+    pub fn tell_again(&self, hosts: &[HostId]) {
+        let mut inner = self.inner();
+        let known: Vec<HostId> =
+            hosts.iter().filter(|host| inner.hosts.contains_key(host)).copied().collect();
+        known.into_iter().for_each(|host| self.changed(&mut inner, host));
+    }
+
     /// When hosts were last heard, as far as it is not written down.
     pub fn take_unwritten(&self) -> Vec<(HostId, Time)> {
         let mut inner = self.inner();

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 use crate::copies::Copies;
+use crate::db::calling::Here;
 use crate::db::hosts::{Fleet, HostRow};
 use crate::db::retired::{self, Gone};
 use crate::db::{Db, DbError, control, delegations};
@@ -433,14 +434,35 @@ impl System {
             Some((traffic.received_bytes, traffic.sent_bytes));
     }
 
+    /// With what calls of hosts are judged here.
+    ///
+    /// # Errors
+    /// It is neither a managing server nor has it a higher system.
+    pub fn here(&self) -> Result<Here, ServerError> {
+        let ca = match (&self.authority, &self.upper) {
+            (Some(authority), _) => authority.ca().cert().clone(),
+            (None, Some(upper)) => upper.identity().ca.clone(),
+            (None, None) => return Err(self.no_authority()),
+        };
+        Ok(Here {
+            own: self.id,
+            authority: self.authority.clone(),
+            ca,
+            capabilities: self.capabilities.clone(),
+            now: now(),
+        })
+    }
+
+    fn no_authority(&self) -> ServerError {
+        ServerError::Missing { path: self.folder.root().to_owned(), what: "managing server" }
+    }
+
     /// The managing server's keys.
     ///
     /// # Errors
     /// This is a relay.
     pub fn authority(&self) -> Result<Arc<Authority>, ServerError> {
-        let missing =
-            || ServerError::Missing { path: self.folder.root().to_owned(), what: "managing server" };
-        self.authority.clone().ok_or_else(missing)
+        self.authority.clone().ok_or_else(|| self.no_authority())
     }
 }
 

@@ -2,6 +2,7 @@
 //! durable.
 
 use packhorse_domain::agent::{Effect, LineId, Trouble};
+use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{Incarnation, PackageId};
 use packhorse_domain::time::Time;
 
@@ -32,7 +33,11 @@ pub enum Seen {
         package: PackageId,
         /// Chunks asked for that are held.
         held: u64,
+        /// If they are to pass through: which.
+        passing: Option<RangeSet>,
     },
+    /// Chunks passed through a relay whose hash is right.
+    Passed(PackageId, Vec<u32>),
     /// A relay received chunks whose hash is right.
     Received {
         /// Which package.
@@ -43,7 +48,7 @@ pub enum Seen {
         had_copy: bool,
     },
     /// A lower system wants chunks.
-    AskedBelow(PackageId),
+    AskedBelow(PackageId, RangeSet),
     /// Two machines seem to answer under a name.
     Held(Lower),
     /// The managing server took a report for new that is in its history.

@@ -15,7 +15,8 @@
 //! | [`checks`] | the rules |
 //! | [`world`] | the loop, faults, the administrator |
 //!
-//! What is deliberately absent: threads, a clock, files. Two things are simpler than in production: a stream (content) is a
+//! What is deliberately absent: threads, a clock, files; and jobs that relays make by a delegation, which have tests of their
+//! own (`domain::delegated`, `agent::tests_rights`). Two things are simpler than in production: a stream (content) is a
 //! run of pieces of which each waits for the one before to be written down, and hosts have all joined before the first job.
 
 pub mod checks;
@@ -34,6 +35,7 @@ pub mod signed;
 pub mod sites;
 pub mod stats;
 pub mod store;
+pub mod switching;
 pub mod trace;
 pub mod uplink;
 pub mod world;

@@ -22,6 +22,8 @@ plants! {
     FetchKept,
     /// A relay forgets what it let go, and takes it in again for the jobs there were.
     FetchGone,
+    /// A relay forgets what passes through it once one of those who wait has it.
+    PassForEach,
     /// The installer is started before INTENT is durable.
     InstallBeforeIntent,
     /// After a restart an agent takes an installer that still runs for one of which nothing is left.
@@ -64,6 +66,10 @@ plants! {
     ForgetSuspended,
     /// An agent forgets at a restart what was put off, and for when something was chosen.
     ForgetWhen,
+    /// A host takes a time that is meant on its own clock for one of the server's.
+    ServersClock,
+    /// An agent does not look when a package is to be installed.
+    InstallAtOnce,
     /// A newer version that is installed is taken for an older one.
     LowerVersions,
     /// Versions are compared as texts: 9 is newer than 10.

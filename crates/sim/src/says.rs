@@ -55,3 +55,8 @@ pub fn red() -> Clause {
         Err(_) => Clause::All { relays: false },
     }
 }
+
+/// How far a host's clock is ahead of the run's, by its zone, in seconds, in a run of such a pace. It tells the same instant.
+pub fn ahead_secs(host: &HostId, pace: i64) -> i64 {
+    [-600, -120, 0, 60, 240][(number(host) % 5) as usize] * pace
+}

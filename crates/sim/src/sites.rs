@@ -199,6 +199,8 @@ pub struct Package {
     pub named: JobPackage,
     /// How many chunks it has.
     pub chunks: u32,
+    /// When it is to be installed at the earliest, if its manifest says so.
+    pub install_at: Option<Time>,
     /// How often its installer may be tried again.
     pub retries: u32,
 }
@@ -222,7 +224,9 @@ pub fn packages(rng: &mut Rng, pace: i64) -> Vec<Package> {
             // No promise outlasts the calm: nobody makes room by hand here, and a transfer may have to wait for it.
             let keep_until = if rng.per_mille(500) { soon } else { Time(0).plus_secs(10_000 * pace) };
             let named = JobPackage { id, label, keep_until };
-            all.push(Package { named, chunks, retries });
+            let later = Time(0).plus_secs(rng.between(50, 1200) * pace);
+            let install_at = rng.per_mille(150).then_some(later);
+            all.push(Package { named, chunks, install_at, retries });
         }
     }
     all

@@ -76,6 +76,9 @@ pub struct HostView {
     /// Not heard for very long: left out of percentages.
     #[serde(default)]
     pub silent: bool,
+    /// It calls its higher system by itself, because those it prefers could not be reached.
+    #[serde(default)]
+    pub fallback: Option<FallbackView>,
 }
 
 /// Hosts by their names: all of them or none.
@@ -96,6 +99,17 @@ pub struct HostRetired {
     pub changed: bool,
     /// It is forgotten, and its name is free.
     pub removed: bool,
+}
+
+/// A host that went by itself to a system further down its list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackView {
+    /// Since when, by the host's clock, RFC 3339.
+    pub since: Option<String>,
+    /// The systems it prefers, in their order; empty at a relay that was not told yet.
+    pub not_reached: Vec<String>,
+    /// As one sentence.
+    pub text: String,
 }
 
 /// A host in `host show`.
@@ -218,6 +232,9 @@ pub struct TreeNode {
     pub online: bool,
     /// Last heard.
     pub last_seen: Option<String>,
+    /// As in the list.
+    #[serde(default)]
+    pub fallback: Option<FallbackView>,
     /// Not heard for very long.
     #[serde(default)]
     pub silent: bool,

@@ -90,6 +90,9 @@ pub struct LocalStatus {
     /// The systems it may call, in order; empty: the one it joined.
     #[serde(default)]
     pub calls: Vec<String>,
+    /// It calls its higher system by itself: since when and why, as one sentence.
+    #[serde(default)]
+    pub fallback: Option<String>,
     /// Where that is.
     pub url: String,
     /// Connected now.

@@ -8,6 +8,7 @@ use packhorse_wire::net::{Link, LinkError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::calling::Calls;
 use super::{Contact, call, pause, pause_after, retired_pause, sentence};
 use crate::driver::Event;
 
@@ -37,6 +38,10 @@ pub(crate) struct Feed {
     pub syncs: mpsc::Receiver<Sync>,
     /// The certificate was replaced: try at once.
     pub renewed: watch::Receiver<u64>,
+    /// Whom it calls.
+    pub calls: Calls,
+    /// The system that is called knows that it is.
+    pub announced: bool,
 }
 
 /// How one request ended.
@@ -57,7 +62,11 @@ impl Feed {
         let mut hold_secs = 0;
         let mut waiting: Vec<Sync> = Vec::new();
         loop {
-            match self.ask(hold_secs).await {
+            let outcome = match self.announce().await {
+                Ok(()) => self.ask(hold_secs).await,
+                Err(error) => Outcome::Failed(error),
+            };
+            match outcome {
                 Outcome::Stopped => return,
                 Outcome::Renewed => {}
                 Outcome::Interrupted(sync) => {
@@ -65,6 +74,7 @@ impl Feed {
                     hold_secs = 0;
                 }
                 Outcome::Answered(response, took) => {
+                    self.calls.answered();
                     let (empty, more) = (response.orders.is_empty(), response.more);
                     let stored = self.store(*response).await;
                     if let Err(error) = &stored {
@@ -81,6 +91,9 @@ impl Feed {
                     }
                 }
                 Outcome::Failed(error) => {
+                    if self.calls.failed(&error) {
+                        self.announced = false;
+                    }
                     let text = sentence(&error);
                     self.failed(&text);
                     answer(&mut waiting, &Err(text));
@@ -96,6 +109,15 @@ impl Feed {
                 hold_secs = 0;
             }
         }
+    }
+
+    /// Tells the system that is called, if the host came to it by itself.
+    async fn announce(&mut self) -> Result<(), LinkError> {
+        if !self.announced {
+            self.calls.announce(&self.link).await?;
+            self.announced = true;
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, hold_secs: u32) -> Outcome {

@@ -1,5 +1,6 @@
 //! Talking to the higher system: orders down, reports up, a new certificate in time.
 
+pub(crate) mod calling;
 pub(crate) mod feed;
 pub(crate) mod renew;
 pub(crate) mod reports;

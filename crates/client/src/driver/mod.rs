@@ -15,6 +15,7 @@ use packhorse_domain::agent::{Agent, Effect, Input, LineId, Step, Wish, Write};
 use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::PackageId;
+use packhorse_domain::job::Place;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::reason::Code;
 use packhorse_domain::time::Time;
@@ -27,11 +28,11 @@ pub(crate) use offers::Listed;
 
 use crate::ClientError;
 use crate::clock::chance;
+use crate::control::calling::Shared;
 use crate::control::{Contact, pause};
 use crate::executor::Tools;
 use crate::judge::{Judge, Refused};
 use crate::store::{Alarm, Commit, Kept};
-use crate::who::Who;
 
 /// Most alarms of one life of the state: a relay that lies cannot fill the disk.
 const ALARMS_MAX: usize = 1000;
@@ -55,6 +56,10 @@ pub(crate) enum Event {
     },
     /// How far the feed is stored.
     Cursor(oneshot::Sender<Option<Cursor>>),
+    /// Where the host stands, and the envelope that says so.
+    Place(oneshot::Sender<(Place, Vec<u8>)>),
+    /// A system that was asked whether it takes the host knows a newer place.
+    Placed(Vec<u8>),
     /// Orders from above; answered when they are stored.
     Feed {
         /// The answer of the higher system.
@@ -110,6 +115,8 @@ pub(crate) struct Parts {
     pub contact: watch::Sender<Contact>,
     /// The certificate's end.
     pub until: watch::Receiver<Option<jiff::Timestamp>>,
+    /// Whom it calls.
+    pub calling: Shared,
     /// Wakes whoever sends reports.
     pub wake: Arc<Notify>,
     /// Where answers of effects are sent.
@@ -135,6 +142,9 @@ pub(crate) struct Driver {
     tasks: JoinSet<()>,
     contact: watch::Sender<Contact>,
     until: watch::Receiver<Option<jiff::Timestamp>>,
+    calling: Shared,
+    /// Another system is to be called.
+    moved: bool,
     wake: Arc<Notify>,
     events: mpsc::Sender<Event>,
     idle: bool,
@@ -147,8 +157,20 @@ pub(crate) struct Driver {
 impl Driver {
     /// An agent as it was left.
     pub fn restore(parts: Parts) -> Driver {
-        let Parts { tools, kept, mut judge, facts, boot, role, generation, contact, until, wake, events } =
-            parts;
+        let Parts {
+            tools,
+            kept,
+            mut judge,
+            facts,
+            boot,
+            role,
+            generation,
+            contact,
+            until,
+            calling,
+            wake,
+            events,
+        } = parts;
         let retired = retired::kept(&judge, kept.retired.as_deref(), role, generation);
         let hints = kept.jobs.iter().flat_map(|job| orders::hints(&job.known.job, &job.order)).collect();
         let known = kept.jobs.into_iter().map(|job| job.known).collect();
@@ -176,6 +198,8 @@ impl Driver {
             tasks: JoinSet::new(),
             contact,
             until,
+            calling,
+            moved: false,
             wake,
             events,
             idle: false,
@@ -250,10 +274,15 @@ impl Driver {
             Event::Feed { response, done } => {
                 let outcome = self.feed(*response).await?;
                 let _ = done.send(outcome);
-                match Who::is_moved(self.tools.may_move, &self.tools.higher_id, self.judge.place()) {
-                    true => Err(ClientError::Moved),
-                    false => Ok(()),
-                }
+                if self.moved { Err(ClientError::Moved) } else { Ok(()) }
+            }
+            Event::Place(answer) => {
+                let _ = answer.send((self.judge.place().clone(), self.judge.place_envelope().to_vec()));
+                Ok(())
+            }
+            Event::Placed(envelope) => {
+                self.placed(envelope).await?;
+                if self.moved { Err(ClientError::Moved) } else { Ok(()) }
             }
             Event::Stored { hop, done } => {
                 self.commit(Commit { hop: Some(hop), ..Commit::default() }).await?;

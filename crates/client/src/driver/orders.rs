@@ -14,6 +14,7 @@ use crate::ClientError;
 use crate::clock::chance;
 use crate::judge::Refused;
 use crate::store::Commit;
+use crate::who::Who;
 use crate::zone::ahead_secs;
 
 /// Where an order says the packages of its job are to be had. What it says of others nobody signed and nobody asks for.
@@ -104,13 +105,7 @@ impl Driver {
                 }
             }
             Order::Place(envelope) => {
-                if self.judge.stand(&envelope)? {
-                    commit.place = Some(envelope.into_vec());
-                    self.step_into(step, self.rights(), now);
-                    let more = self.reconsidered(now);
-                    step.writes.extend(more.writes);
-                    step.effects.extend(more.effects);
-                }
+                self.stand(envelope.into_vec(), commit, step, now)?;
             }
             Order::Delegation(envelope) => {
                 if let Some(name) = self.judge.delegation(&envelope)? {
@@ -130,6 +125,40 @@ impl Driver {
             Order::Below(_) | Order::Control(_) => {}
         }
         Ok(())
+    }
+
+    /// Stands where a newer place says; that may say whom to call.
+    fn stand(
+        &mut self,
+        envelope: Vec<u8>,
+        commit: &mut Commit,
+        step: &mut Step,
+        now: Time,
+    ) -> Result<(), Refused> {
+        if !self.judge.stand(&envelope)? {
+            return Ok(());
+        }
+        commit.place = Some(envelope);
+        let place = Who::callable(self.tools.may_move, self.judge.place());
+        if let Some(call) = self.calling.placed(&place, now) {
+            commit.call = Some(call);
+            self.moved = true;
+        }
+        self.step_into(step, self.rights(), now);
+        let more = self.reconsidered(now);
+        step.writes.extend(more.writes);
+        step.effects.extend(more.effects);
+        Ok(())
+    }
+
+    /// Takes in a newer place that came by the way.
+    pub(super) async fn placed(&mut self, envelope: Vec<u8>) -> Result<(), ClientError> {
+        let now = self.tools.clock.now();
+        let (mut commit, mut step) = (Commit { at: now, ..Commit::default() }, Step::default());
+        if let Err(refused) = self.stand(envelope, &mut commit, &mut step, now) {
+            tracing::debug!(text = refused.text, "a place that came by the way is not taken");
+        }
+        self.apply(step, commit).await
     }
 
     fn take_job(

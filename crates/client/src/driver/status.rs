@@ -29,10 +29,15 @@ impl Driver {
             role: self.role.to_owned(),
             higher: self.tools.higher.clone(),
             calls: self.judge.place().above.iter().map(|above| above.name.clone()).collect(),
+            fallback: self.fallback(),
             url: self.tools.link.url().to_owned(),
             online: contact.online,
             last_contact: contact.last.map(rfc3339),
-            trouble: self.retired.clone().or(contact.retired).or(contact.trouble),
+            trouble: self
+                .retired
+                .clone()
+                .or(contact.retired)
+                .or(contact.trouble.map(|trouble| self.tried(trouble))),
             certificate_until: until.map(|until| until.to_string()).unwrap_or_default(),
             unreceipted: self.agent.reported().saturating_sub(self.agent.base()),
             lines: open.take(LINES_MAX).map(|line| self.line(line)).collect(),
@@ -42,6 +47,30 @@ impl Driver {
                 .take(INSTALLED_MAX)
                 .map(ToString::to_string)
                 .collect(),
+        }
+    }
+
+    /// Since when and why it calls a system that is not the first of its list.
+    fn fallback(&self) -> Option<String> {
+        let call = self.calling.machine().call();
+        let above = &self.judge.place().above;
+        let at = above.iter().position(|above| above.id == call.to).filter(|at| *at > 0)?;
+        let names: Vec<&str> = above[..at].iter().map(|above| above.name.as_str()).collect();
+        let (higher, since) = (&self.tools.higher, rfc3339(call.since));
+        Some(format!("calls {higher} since {since}; {} could not be reached", names.join(" and ")))
+    }
+
+    /// What is wrong, and since when all that may be called are tried.
+    fn tried(&self, trouble: String) -> String {
+        let machine = self.calling.machine();
+        let above = &self.judge.place().above;
+        match machine.out_since() {
+            Some(since) if above.len() > 1 => {
+                let names: Vec<&str> = above.iter().map(|above| above.name.as_str()).collect();
+                let since = rfc3339(since);
+                format!("{trouble}; out of reach since {since}, tried in order: {}", names.join(", "))
+            }
+            _ => trouble,
         }
     }
 

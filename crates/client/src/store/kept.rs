@@ -1,6 +1,7 @@
 //! What an agent finds at its start.
 
 use packhorse_domain::agent::{Entry, KnownJob};
+use packhorse_domain::calling::Call;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::Incarnation;
 use packhorse_domain::job::Job;
@@ -42,6 +43,8 @@ pub(crate) struct Kept {
     pub cursor: Option<Cursor>,
     /// How far the outbox is stored above.
     pub hop: Option<Hop>,
+    /// Whom it calls, if that was ever decided here.
+    pub call: Option<Call>,
     /// The newest trust document, if one came after joining.
     pub trust: Option<Vec<u8>>,
     /// The newest place, if one came after joining.
@@ -73,6 +76,7 @@ impl Kept {
             entries: entries(&tx)?,
             cursor: cursor(&tx)?,
             hop: hop(&tx)?,
+            call: call(&tx)?,
             trust: get_blob(&tx, "trust")?,
             place: get_blob(&tx, "place")?,
             delegations: column(&tx, "SELECT envelope FROM delegations", |row| row.get(0))?,
@@ -157,6 +161,27 @@ fn hop(connection: &Connection) -> rusqlite::Result<Option<Hop>> {
         }
         _ => None,
     })
+}
+
+/// What cannot be read is as good as none: the host calls whom its place says.
+fn call(connection: &Connection) -> rusqlite::Result<Option<Call>> {
+    let text = get(connection, "call")?.unwrap_or_default();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let read = |words: &[&str]| -> Option<Call> {
+        let [to, number, since, relapses] = words else { return None };
+        Some(Call {
+            to: to.parse().ok()?,
+            number: number.parse().ok()?,
+            since: Time(since.parse().ok()?),
+            relapses: relapses.parse().ok()?,
+        })
+    };
+    Ok(read(&words))
+}
+
+pub(super) fn put_call(connection: &Connection, call: Call) -> rusqlite::Result<()> {
+    let Call { to, number, since, relapses } = call;
+    put(connection, "call", &format!("{to} {number} {} {relapses}", since.0))
 }
 
 pub(super) fn hop_text(hop: Hop) -> String {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use packhorse_domain::agent::{Entry, Write};
+use packhorse_domain::calling::Call;
 use packhorse_domain::facts::Facts;
 use packhorse_domain::feed::Cursor;
 use packhorse_domain::ids::JobKey;
@@ -11,7 +12,7 @@ use packhorse_domain::time::Time;
 use rusqlite::{Connection, Transaction, params};
 
 use super::entry::{encode, unreadable};
-use super::kept::{hop_text, put_cursor};
+use super::kept::{hop_text, put_call, put_cursor};
 use super::schema::{put, put_blob};
 
 /// A host keeps its final reports this long past their receipt.
@@ -56,6 +57,8 @@ pub(crate) struct Commit {
     pub cursor: Option<Cursor>,
     /// How far the outbox is stored above.
     pub hop: Option<Hop>,
+    /// Whom it calls from now on.
+    pub call: Option<Call>,
     /// A newer trust document.
     pub trust: Option<Vec<u8>>,
     /// A newer place.
@@ -77,6 +80,7 @@ impl Commit {
             && self.bodies.is_empty()
             && self.cursor.is_none()
             && self.hop.is_none()
+            && self.call.is_none()
             && self.trust.is_none()
             && self.place.is_none()
             && self.delegations.is_empty()
@@ -105,6 +109,9 @@ impl Commit {
         }
         if let Some(hop) = self.hop {
             put(&tx, "hop", &hop_text(hop))?;
+        }
+        if let Some(call) = self.call {
+            put_call(&tx, call)?;
         }
         if let Some(trust) = &self.trust {
             put_blob(&tx, "trust", trust)?;

@@ -4,6 +4,8 @@ mod absent;
 mod bad_input;
 mod content;
 mod control;
+mod every_command;
+mod fallback;
 mod first_hour;
 mod groups;
 mod history;

@@ -43,10 +43,26 @@ pub struct CabinetKeyArgs {
     pub access: Access,
 }
 
+/// The least a folder's packhorse.toml holds, and what most add.
+const RECIPE: &str = "\
+packhorse.toml, in the folder that is packed:
+  [package]
+  name = \"editor\"
+  version = \"2.1\"
+  kind = \"files\"
+  summary = \"Text editor for the office\"   # may be left out, as all below but `to`
+  keep = \"90d\"                             # how long relays keep it
+  [install]
+  to = \"/opt/editor\"                       # everything else in the folder goes there
+  timing = \"now\"                           # now, start or stop of the system
+  [check]
+  file = \"/opt/editor/bin/editor\"";
+
 /// `packhorse package`
 #[derive(Debug, Subcommand)]
 pub enum PackageVerb {
     /// Build and sign a package file from a folder with a packhorse.toml, or from a .deb; prints its name
+    #[command(after_help = RECIPE)]
     Build(BuildArgs),
     /// Check a package file: structure, every piece, and with --key the signature
     Check(CheckArgs),

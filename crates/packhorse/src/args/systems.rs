@@ -143,7 +143,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "SIZE")]
     pub store: Option<String>,
     /// Take away what was set before
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["down", "hours", "store"])]
     pub none: bool,
     /// Which system is asked.
     #[command(flatten)]
@@ -160,7 +160,7 @@ pub struct RelayRunArgs {
     #[arg(long, value_name = "DIR", default_value = DATA)]
     pub data: PathBuf,
     /// What its store may take: 20GB, 500MB [default: what leaves a tenth of the disk free]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     pub store: Option<bytesize::ByteSize>,
 }
 
@@ -415,7 +415,8 @@ pub struct MoveArgs {
     /// The system it is to call: a relay, or server
     #[arg(long, value_name = "RELAY")]
     pub to: String,
-    /// Systems it may call after that one, in this order: written down, and not yet called by itself
+    /// Systems it calls, in this order, when the ones before could not be reached for 60 to 90 s; it returns by itself when one
+    /// it prefers answers steadily
     #[arg(long, value_name = "RELAY", num_args = 1..)]
     pub then: Vec<String>,
     /// Which system is asked.
@@ -437,4 +438,9 @@ pub struct NameArgs {
     /// How it is shown.
     #[command(flatten)]
     pub format: JsonFlag,
+}
+
+/// A size as people write it.
+fn size(text: &str) -> Result<bytesize::ByteSize, String> {
+    text.parse().map_err(|_| "write it like 20GB or 500MB".to_owned())
 }

@@ -25,7 +25,7 @@ pub fn completions(shell: clap_complete::Shell) -> Outcome {
 /// # Errors
 /// They cannot be written.
 pub fn man(dir: &Path) -> Outcome {
-    let fail = |error: std::io::Error| Failure::new(format!("{}: {error}", dir.display()));
+    let fail = |error: std::io::Error| Failure::file(dir, &error);
     std::fs::create_dir_all(dir).map_err(fail)?;
     clap_mangen::generate_to(Cli::command(), dir).map_err(fail)?;
     say::note(&format!("written; read one with: man -l {}/packhorse.1", dir.display()));

@@ -69,7 +69,7 @@ fn change(args: &GroupMembersArgs, verb: &str, done: &str, before: &str) -> Outc
 }
 
 fn import(name: &str, file: &Path, access: &Access) -> Outcome {
-    let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", file.display()));
+    let failed = |error: std::io::Error| Failure::file(file, &error);
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(file).map_err(failed)?;
     opened.take(CSV_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;

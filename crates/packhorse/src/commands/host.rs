@@ -37,7 +37,7 @@ pub fn run(verb: HostVerb) -> Outcome {
             });
             if !then.is_empty() {
                 let then = say::clean(&then.join(", then "));
-                say::note(&format!("written down for later, and not yet called by itself: {then}"));
+                say::note(&format!("when that cannot be reached, it calls by itself: {then}"));
             }
             Ok(())
         }),

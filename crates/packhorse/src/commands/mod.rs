@@ -108,7 +108,10 @@ pub fn shell_quoted(path: &Path) -> String {
 fn name_or_own(given: Option<&String>) -> Outcome<String> {
     if let Some(name) = given {
         let fits = packhorse_domain::ids::Name::new(name);
-        return fits.map(|name| name.to_string()).map_err(|error| Failure::usage(format!("--name: {error}")));
+        return fits.map(|name| name.to_string()).map_err(|error| {
+            Failure::usage(format!("--name: {error}"))
+                .hint("a name like this machine's own: pc17, hq.example")
+        });
     }
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match own.trim() {
@@ -122,8 +125,7 @@ fn name_or_own(given: Option<&String>) -> Outcome<String> {
 /// # Errors
 /// There is none in it.
 fn public_key(path: &Path) -> Outcome<packhorse_wire::envelope::PublicKey> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     text.trim().parse().map_err(|error| {
         Failure::new(format!("{}: {error}", path.display()))
             .hint("`packhorse key new --out K.key` writes the public half into K.pub")

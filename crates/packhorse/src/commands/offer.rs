@@ -21,7 +21,10 @@ fn new_job(args: &OfferArgs, now: &Zoned) -> Outcome<NewJob> {
     let to = make::destinations("--to", &args.to)?;
     let (mut job, times) = make::new_job("offer", &args.what, to, now)?;
     let required_from = make::time("--required-from", args.required_from.as_ref(), now)?;
-    let outside = |why: &str| Err(Failure::usage(format!("--required-from {why}")));
+    let outside = |why: &str| {
+        let hint = "--at, then --required-from, then --until: users choose between the first two";
+        Err(Failure::usage(format!("--required-from {why}")).hint(hint))
+    };
     match required_from {
         Some(from) if times.at.is_some_and(|at| from <= at) => {
             return outside("is not after --at: nobody could choose before");

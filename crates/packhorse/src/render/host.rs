@@ -92,6 +92,9 @@ pub fn show(detail: &HostDetail) -> String {
             format!("{} · certificate {}", when::shown(&detail.joined), detail.certificate_generation),
         ),
     ];
+    if let Some(fallback) = &host.fallback {
+        pairs.insert(4, ("now", fallback.text.clone()));
+    }
     if let Some(since) = &host.retired {
         pairs.insert(1, ("retired", format!("{}: its certificates count no more", when::shown(since))));
     }
@@ -176,6 +179,10 @@ fn label(node: &TreeNode) -> String {
             (None, _) => " · never heard",
         });
     }
+    if let Some(fallback) = &node.fallback {
+        text.push_str(" · ");
+        text.push_str(&say::clean(&fallback.text));
+    }
     text
 }
 
@@ -236,7 +243,15 @@ mod tests {
 
     fn node(name: &str, role: &str, online: bool, lower: Vec<TreeNode>) -> TreeNode {
         let last_seen = online.then(|| "2026-11-24T10:00:00Z".to_owned());
-        TreeNode { name: name.into(), role: role.into(), online, last_seen, silent: false, lower }
+        TreeNode {
+            name: name.into(),
+            role: role.into(),
+            online,
+            last_seen,
+            silent: false,
+            fallback: None,
+            lower,
+        }
     }
 
     #[test]

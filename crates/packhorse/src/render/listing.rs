@@ -9,7 +9,7 @@ use super::table::{Cell, Row};
 
 impl Row for HostView {
     const COLUMNS: &'static [&'static str] =
-        &["name", "role", "higher", "online", "last_seen", "silent", "retired"];
+        &["name", "role", "higher", "online", "last_seen", "silent", "retired", "fallback"];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
@@ -20,6 +20,7 @@ impl Row for HostView {
             Cell::Time(self.last_seen.clone()),
             Cell::Yes(self.silent),
             Cell::TimeOr(self.retired.clone(), "no"),
+            Cell::text(self.fallback.as_ref().map_or(String::new(), |fallback| fallback.text.clone())),
         ]
     }
 }

@@ -46,8 +46,15 @@ pub fn show(status: &LocalStatus) -> String {
         ("identity", format!("good until {}", when::shown(&status.certificate_until))),
         ("installed", installed),
     ];
+    if let Some(fallback) = &status.fallback {
+        pairs.insert(2, ("fallback", fallback.clone()));
+    }
+    if status.calls.len() > 1 {
+        pairs.insert(2, ("calls", status.calls.join(", then ")));
+    }
     if let Some(trouble) = &status.trouble {
-        pairs.insert(3, ("trouble", trouble.clone()));
+        let at = pairs.iter().position(|(name, _)| *name == "contact").map_or(pairs.len(), |at| at + 1);
+        pairs.insert(at, ("trouble", trouble.clone()));
     }
     let head = say::clean_lines(&facts(&pairs));
     let lines: Vec<Waiting<'_>> = status.lines.iter().map(Waiting).collect();

@@ -10,7 +10,10 @@ use packhorse_domain::instruction::Line;
 use packhorse_domain::job::{HostRole, Intent};
 use packhorse_domain::reason::{self, LineFacts, Reason, RelayFacts};
 use packhorse_domain::time::Time;
+use packhorse_wire::admin::FallbackView;
 
+use super::format::{clock, rfc3339};
+use crate::db::calling;
 use crate::db::control::SetAt;
 use crate::db::hosts::{HostRecord, HostRow};
 use crate::db::jobs::JobRecord;
@@ -96,6 +99,22 @@ impl<'a> Around<'a> {
         }
         let higher = host.higher.and_then(|row| self.scene.fleet.get(row));
         higher.map_or(self.asked(), |relay| relay.name.as_str())
+    }
+
+    /// How it came that a host calls its higher system, if it went there by itself.
+    pub fn fallback(&self, host: &HostRecord) -> Option<FallbackView> {
+        let called = match host.higher {
+            Some(row) => Some(&self.scene.fleet.get(row)?.id),
+            None => self.system.upper.as_ref().map(|_| &self.system.id),
+        };
+        let not_reached = calling::passed_over(host, called);
+        let since = host.called_since.filter(|_| host.guest.is_some() || !not_reached.is_empty())?;
+        let why = match not_reached.as_slice() {
+            [] => "by itself, which its managing server does not know yet".to_owned(),
+            names => format!("{} could not be reached", names.join(" and ")),
+        };
+        let text = format!("calls {} since {}; {why}", self.higher(host), clock(since, self.now));
+        Some(FallbackView { since: Some(rfc3339(since)), not_reached, text })
     }
 
     /// Whether a relay keeps a package.

@@ -153,10 +153,13 @@ async fn of_host(system: &System, name: String) -> Result<Explained, AdminError>
         (None, false, Some(seen)) => format!("is off, last heard {}", clock(seen, at)),
         (None, false, None) => "was never heard".to_owned(),
     };
+    let stands = match around.fallback(&found.host) {
+        Some(fallback) => fallback.text,
+        None => format!("below {}", around.higher(&found.host)),
+    };
     let summary = format!(
-        "{}: {there}, below {}; {} of {} not ended",
+        "{}: {there}, {stands}; {} of {} not ended",
         found.host.name,
-        around.higher(&found.host),
         open,
         count(lines.len() as u64, "line")
     );

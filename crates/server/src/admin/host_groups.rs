@@ -93,7 +93,9 @@ impl ChangeGroup {
         name: &str,
         condition: Option<&str>,
     ) -> Result<(GroupRecord, Vec<String>), DbError> {
-        let name = Name::new(name).map_err(|error| DbError::refused("name", error.to_string(), None))?;
+        let name = Name::for_host(name).map_err(|error| {
+            DbError::refused("name", error.to_string(), Some("a name like sales or branch-2"))
+        })?;
         if all.named(name.as_str()).is_some() {
             let hint = format!("packhorse group add {name} HOST… puts hosts in");
             return Err(DbError::refused("exists", format!("there is a group {name} already"), Some(&hint)));

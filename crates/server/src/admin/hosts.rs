@@ -97,6 +97,7 @@ fn view(around: &Around<'_>, host: &HostRecord) -> HostView {
         higher: around.higher(host).to_owned(),
         online: present.online,
         last_seen: present.last_seen.map(rfc3339),
+        fallback: around.fallback(host),
         retired: host.retired.map(rfc3339),
         silent: around.is_silent(host),
     }
@@ -178,6 +179,7 @@ pub async fn tree(State(admin): State<Arc<Admin>>) -> Result<Json<TreeNode>, Adm
         role: if admin.system.position == Position::Top { "server" } else { "relay" }.to_owned(),
         online: true,
         last_seen: None,
+        fallback: None,
         silent: false,
         lower: nodes(&around, &below, None, 0),
     }))
@@ -198,6 +200,7 @@ fn nodes(around: &Around<'_>, below: &Below<'_>, higher: Option<HostRow>, depth:
             role: host.role.as_str().to_owned(),
             online: present.online,
             last_seen: present.last_seen.map(rfc3339),
+            fallback: around.fallback(host),
             silent: around.is_silent(host),
             lower: nodes(around, below, Some(host.row), depth + 1),
         }

@@ -295,3 +295,34 @@ pub fn source(connection: &Connection, package: &PackageId) -> Result<Option<Wan
     });
     Ok(found.optional()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A relay with a job that started at 10 and another that starts at 50, both of them for hosts that are away.
+    const SCENE: &str = "
+        INSERT INTO hosts (row, id, name, role, via, generation, oldest, place, place_revision, joined)
+          VALUES (1, x'01', 'pc', 'client', 1, 1, 1, x'', 1, 0);
+        INSERT INTO jobs (row, issuer, epoch, number, revision, job_type, envelope, created, starts, until, intent, asked, grows)
+          VALUES (1, 'server', 1, 1, 1, 'install', x'', 0, 10, 1000, 'open', '[]', 0),
+                 (2, 'server', 1, 2, 1, 'install', x'', 0, 50, 1000, 'open', '[]', 0);
+        INSERT INTO job_packages (job, place, id, cabinet, name, version, generation, keep_until, size_bytes, capability)
+          SELECT row, 0, zeroblob(32), 'main', 'p', '1', 1, 20, 5, x'01' FROM jobs;
+        INSERT INTO lines (job, host, place, attempt, state, since, change) SELECT row, 1, 0, 1, 'waiting', 0, 0 FROM jobs;";
+
+    #[test]
+    fn what_went_does_not_come_again_for_those_who_are_away() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::db::schema::migrate(&connection).unwrap();
+        connection.execute_batch(SCENE).unwrap();
+        let unasked = |now: i64| {
+            let wanted = super::wanted(&connection, Time(now)).unwrap();
+            wanted.iter().map(|wanted| wanted.unasked).collect::<Vec<_>>()
+        };
+        assert_eq!((unasked(9), unasked(10)), (vec![false], vec![true]));
+        // It came, was past its date and went: the host is still away. It stays wanted for whoever asks.
+        connection.execute_batch("INSERT INTO copies_gone (id, at) VALUES (zeroblob(32), 30)").unwrap();
+        assert_eq!((unasked(30), unasked(49), unasked(50)), (vec![false], vec![false], vec![true]));
+    }
+}

@@ -44,13 +44,19 @@ pub struct HostRecord {
     pub place_joined: Time,
     /// The systems it may call, in the order in which it prefers them; empty: the one it joined.
     pub above: Vec<Above>,
+    /// The newest change of whom it calls that it made by itself; 0: none.
+    pub call_no: u64,
+    /// Since when it calls whom it calls by that.
+    pub called_since: Option<Time>,
+    /// At relays: it calls a system that its place lists, and this is the route in its place.
+    pub guest: Option<Vec<HostId>>,
     /// Its certificates count no more, its history is kept: since then.
     pub retired: Option<Time>,
 }
 
 /// The columns of [`HostRecord`], in its order.
 pub const COLUMNS: &str = "row, id, name, role, higher, via, generation, oldest, joined, last_seen, \
-                           groups_until, place_joined, above, retired";
+                           groups_until, place_joined, above, call_no, called_since, guest_route, retired";
 
 /// Reads [`COLUMNS`].
 ///
@@ -72,7 +78,10 @@ pub fn record(row: &Row<'_>) -> rusqlite::Result<HostRecord> {
         groups_until: Time(row.get(10)?),
         place_joined: Time(row.get(11)?),
         above: above(row.get_ref(12)?.as_str()?),
-        retired: row.get::<_, Option<i64>>(13)?.map(Time),
+        call_no: row.get::<_, i64>(13)? as u64,
+        called_since: row.get::<_, Option<i64>>(14)?.map(Time),
+        guest: row.get::<_, Option<Vec<u8>>>(15)?.map(|bytes| route_of(&bytes)),
+        retired: row.get::<_, Option<i64>>(16)?.map(Time),
     })
 }
 
@@ -208,10 +217,14 @@ impl Fleet {
     /// Where a host stands, from the managing server down. (`revision` is not that of the signed place, and its memberships
     /// are not loaded: see [`super::standings`].)
     pub fn place(&self, host: &HostRecord) -> Place {
-        let below =
-            self.route(host).into_iter().map(|relay| relay.id).filter(|relay| !self.above.contains(relay));
+        let route = host.guest.clone().unwrap_or_else(|| {
+            let below = self.route(host).into_iter().map(|relay| relay.id);
+            let below = below.filter(|relay| !self.above.contains(relay));
+            self.above.iter().copied().chain(below).collect()
+        });
         Place {
-            route: self.above.iter().copied().chain(below).collect(),
+            route,
+            called: host.call_no,
             groups_until: host.groups_until,
             joined: host.place_joined,
             above: host.above.clone(),
@@ -246,8 +259,17 @@ fn find<'a>(hosts: &'a [HostRecord], name: &str) -> Option<&'a HostRecord> {
 /// # Errors
 /// The database's.
 pub fn own_route(connection: &Connection) -> Result<Vec<HostId>, DbError> {
-    let Some(bytes) = super::meta::bytes(connection, "route")? else { return Ok(Vec::new()) };
-    Ok(bytes.chunks_exact(16).filter_map(|id| id.try_into().ok()).map(HostId).collect())
+    Ok(super::meta::bytes(connection, "route")?.map_or_else(Vec::new, |bytes| route_of(&bytes)))
+}
+
+/// A route as it is stored.
+fn route_of(bytes: &[u8]) -> Vec<HostId> {
+    bytes.chunks_exact(16).filter_map(|id| id.try_into().ok()).map(HostId).collect()
+}
+
+/// A route as it is stored.
+pub(super) fn route_bytes(route: &[HostId]) -> Vec<u8> {
+    route.iter().flat_map(|id| id.0).collect()
 }
 
 /// Writes where this relay itself stands.
@@ -255,7 +277,7 @@ pub fn own_route(connection: &Connection) -> Result<Vec<HostId>, DbError> {
 /// # Errors
 /// The database's.
 pub fn set_own_route(tx: &Connection, place: &Place) -> Result<(), DbError> {
-    super::meta::set(tx, "route", place.route.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
+    super::meta::set(tx, "route", route_bytes(&place.route))
 }
 
 /// A relay learns of hosts below it, from its higher system's feed or from a join that passed through.
@@ -269,7 +291,8 @@ pub struct Learned {
 }
 
 /// Writes a learned host, with this relay's own id to find its part of the route; answers its row, or `None` if it is not
-/// below this relay (and is therefore forgotten).
+/// below this relay (and is therefore forgotten). One that calls by itself a system that its place lists, of which the
+/// managing server did not know when it signed the place, stays where it calls.
 ///
 /// # Errors
 /// The database's.
@@ -282,6 +305,9 @@ pub fn learn(
     let place = &learned.place;
     if super::retired::is_over(tx, place)? {
         return Ok(None);
+    }
+    if let Some(row) = super::calling::stays(tx, own, learned)? {
+        return Ok(Some(row));
     }
     let Some(at) = place.route.iter().position(|relay| relay == own) else {
         super::moving::went(tx, learned, now)?;
@@ -302,29 +328,56 @@ pub fn learn(
         tracing::warn!(host = %place.name, "the relay above this host is not known here yet");
         return Ok(None);
     }
-    let sql = "INSERT INTO hosts (id, name, role, higher, via, generation, oldest, place, place_revision, joined)
-               VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9)
+    seat(tx, own, learned, Seat { higher, via: first, guest: None }, now).map(Some)
+}
+
+/// Where a learned host stands below this relay.
+pub(super) struct Seat<'a> {
+    /// The relay it calls; `None`: this one.
+    pub higher: Option<HostRow>,
+    /// The direct lower system on the way to it; `None`: itself.
+    pub via: Option<HostRow>,
+    /// It calls by itself: the route in its place.
+    pub guest: Option<&'a [HostId]>,
+}
+
+/// Writes a host where it stands.
+///
+/// # Errors
+/// The database's.
+pub(super) fn seat(
+    tx: &Connection,
+    own: &HostId,
+    learned: &Learned,
+    seat: Seat<'_>,
+    now: Time,
+) -> Result<HostRow, DbError> {
+    let place = &learned.place;
+    let sql = "INSERT INTO hosts (id, name, role, higher, via, generation, oldest, place, place_revision, joined, guest_route)
+               VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9, ?10)
                ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, higher = excluded.higher,
                  via = excluded.via, oldest = MAX(oldest, excluded.oldest), place = excluded.place,
-                 place_revision = excluded.place_revision, retired = NULL
+                 place_revision = excluded.place_revision, guest_route = excluded.guest_route,
+                 retired = NULL
                RETURNING row";
     // A name that passed to another id: the old holder is gone.
     if let Some(old) = by_name(tx, &place.name)?.filter(|old| old.id != place.host) {
         forget(tx, &old.id)?;
     }
     let before = by_id(tx, &place.host)?;
-    super::moving::from(tx, before.as_ref(), first)?;
+    super::moving::from(tx, before.as_ref(), seat.via)?;
     let row: HostRow = tx.prepare_cached(sql)?.query_row(
         params![
             place.host.0,
             place.name,
             place.role.as_str(),
-            higher,
-            first,
+            seat.higher,
+            seat.via,
             learned.oldest as i64,
             learned.envelope,
             place.revision as i64,
-            now.0
+            now.0,
+            seat.guest.map(route_bytes)
         ],
         |row| row.get(0),
     )?;
@@ -336,7 +389,7 @@ pub fn learn(
     if belonged || belongs(place.groups_until, place.joined) {
         super::standings::store_memberships(tx, &[(row, place)])?;
     }
-    if first.is_none() {
+    if seat.via.is_none() {
         tx.prepare_cached("UPDATE hosts SET via = row WHERE row = ?1")?.execute([row])?;
         super::feeds::ensure(tx, row)?;
     } else {
@@ -348,7 +401,7 @@ pub fn learn(
     if before.is_some_and(|before| before.retired.is_some()) {
         super::retired::came_back(tx, row)?;
     }
-    Ok(Some(row))
+    Ok(row)
 }
 
 /// Another machine took the name over: what the one before it kept is not there.

@@ -61,8 +61,8 @@ impl Command for Join {
     type Answer = LetIn;
 
     fn apply(self, tx: &Connection) -> Result<LetIn, DbError> {
-        let name =
-            Name::for_host(&self.name).map_err(|error| DbError::refused("name", error.to_string(), None))?;
+        let name = Name::for_host(&self.name)
+            .map_err(|error| DbError::refused("name", error.to_string(), Some("give another with --name")))?;
         let token = tokens::spend(tx, &self.token, self.role, self.now)?;
         let higher = self.higher_host(tx)?;
         let known = hosts::by_name(tx, name.as_str())?;
@@ -224,7 +224,8 @@ impl Join {
                    VALUES (?1, ?2, ?3, ?4, COALESCE(?5, 0), ?6, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT (id) DO UPDATE SET higher = excluded.higher, via = excluded.via,
                      generation = excluded.generation, oldest = excluded.oldest, addresses = excluded.addresses,
-                     place = excluded.place, place_revision = excluded.place_revision, retired = NULL
+                     place = excluded.place, place_revision = excluded.place_revision, above = '[]', called_since = NULL,
+                     retired = NULL
                    RETURNING row";
         let row: HostRow = tx.prepare_cached(sql)?.query_row(
             params![

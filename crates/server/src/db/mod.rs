@@ -5,6 +5,8 @@
 //! alone (savepoint). Reads go to a few read-only connections beside it.
 
 pub mod access;
+pub mod calling;
+pub mod calls;
 pub mod control;
 pub mod copies;
 pub mod delegations;

@@ -65,20 +65,46 @@ impl Command for MoveHost {
         if !changed && above == host.above {
             return Ok(Moved { host: host.name.clone(), above: names(&above), changed, lowers: Vec::new() });
         }
-        store(tx, host, &above, first)?;
-        let sign = |lowers: &mut Vec<HostRow>| -> Result<(), DbError> {
-            let signed = places::sign_anew(tx, &self.authority, &self.capabilities, &[host.row], self.now)?;
-            lowers.extend(signed);
-            Ok(())
-        };
-        let mut lowers = Vec::new();
-        sign(&mut lowers)?;
-        if changed {
-            let via = first.map_or(host.row, |relay| relay.via);
-            lowers.extend(tell_old_way(tx, host, via)?);
-            lowers.extend(hand_over(tx, host.row, via, &self.capabilities, self.now)?);
-        }
+        let way = Way { authority: &self.authority, capabilities: &self.capabilities, now: self.now };
+        // Where it went by itself before says nothing any more.
+        tx.prepare_cached("UPDATE hosts SET called_since = NULL WHERE row = ?1")?.execute([host.row])?;
+        let lowers = way.change(tx, host, &above, first)?;
         Ok(Moved { host: host.name.clone(), above: names(&above), changed, lowers })
+    }
+}
+
+/// With what a host's way is changed, at the managing server.
+pub struct Way<'a> {
+    /// The keys.
+    pub authority: &'a Arc<Authority>,
+    /// For locators.
+    pub capabilities: &'a Capabilities,
+    /// Now.
+    pub now: Time,
+}
+
+impl Way<'_> {
+    /// Writes the list and whom the host calls from now on (`None`: this system), signs its place anew, lets the old way
+    /// forget it and hands over what it still has to do. Answers the lower systems with something new.
+    ///
+    /// # Errors
+    /// The database's or the encoder's.
+    pub fn change(
+        &self,
+        tx: &Connection,
+        host: &HostRecord,
+        above: &[Above],
+        higher: Option<&HostRecord>,
+    ) -> Result<Vec<HostRow>, DbError> {
+        let changed = higher.map(|relay| relay.row) != host.higher;
+        store(tx, host, above, higher)?;
+        let mut lowers = places::sign_anew(tx, self.authority, self.capabilities, &[host.row], self.now)?;
+        if changed {
+            let via = higher.map_or(host.row, |relay| relay.via);
+            lowers.extend(tell_old_way(tx, host, via)?);
+            lowers.extend(hand_over(tx, host.row, via, self.capabilities, self.now)?);
+        }
+        Ok(lowers)
     }
 }
 
@@ -177,12 +203,20 @@ fn tell_old_way(tx: &Connection, host: &HostRecord, via: HostRow) -> Result<Vec<
     if host.via == host.row || host.via == via {
         return Ok(vec![host.via]);
     }
+    tell_place(tx, host, host.via)?;
+    Ok(vec![host.via])
+}
+
+/// Tells a direct lower relay the host's newest place.
+///
+/// # Errors
+/// The database's or the encoder's.
+pub fn tell_place(tx: &Connection, host: &HostRecord, lower: HostRow) -> Result<(), DbError> {
     let place: Vec<u8> = tx
         .prepare_cached("SELECT place FROM hosts WHERE row = ?1")?
         .query_row([host.row], |row| row.get(0))?;
     let below = BelowHost { host: Fixed(host.id.0), place: ByteBuf::from(place), generation: host.oldest };
-    feeds::append(tx, &[(host.via, Order::Below(vec![below]))])?;
-    Ok(vec![host.via])
+    feeds::append(tx, &[(lower, Order::Below(vec![below]))])
 }
 
 /// What the host still has to do goes by the new way; the number of statements depends on its jobs. The same at the managing
@@ -267,7 +301,17 @@ pub fn from(tx: &Connection, before: Option<&HostRecord>, via: Option<HostRow>) 
     Ok(())
 }
 
-/// Hosts of these that were reached by way of `lower` before they were moved: what it still says of them is late, not a lie.
+/// At a relay: the direct lower system by way of which a host was reached before.
+///
+/// # Errors
+/// The database's.
+pub fn before(tx: &Connection, host: HostRow) -> Result<Option<HostRow>, DbError> {
+    let sql = "SELECT moved_from FROM hosts WHERE row = ?1 AND moved_from <> via";
+    Ok(tx.prepare_cached(sql)?.query_row([host], |row| row.get(0)).optional()?)
+}
+
+/// Hosts of these that were reached by way of `lower` before they were moved, or that may call a relay there: what it still
+/// says of them is late, not a lie.
 ///
 /// # Errors
 /// The database's.
@@ -275,7 +319,9 @@ pub fn were_below(tx: &Connection, lower: HostRow, ids: &[HostId]) -> Result<Has
     let list = serde_json::to_string(&ids.iter().map(ToString::to_string).collect::<Vec<_>>())
         .map_err(DbError::internal)?;
     let sql =
-        "SELECT h.id FROM json_each(?2) e JOIN hosts h ON h.id = unhex(e.value) WHERE h.moved_from = ?1";
+        "SELECT h.id FROM json_each(?2) e JOIN hosts h ON h.id = unhex(e.value)
+               WHERE h.moved_from = ?1 OR EXISTS (
+                 SELECT 1 FROM json_each(h.above) a JOIN hosts r ON r.id = unhex(a.value ->> '$.id') AND r.via = ?1)";
     let mut statement = tx.prepare_cached(sql)?;
     let rows = statement.query_map(params![lower, list], |row| Ok(HostId(row.get(0)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -1,5 +1,6 @@
 //! Orders from above at a relay: stored together with the cursor that acknowledges them, and put into the feeds below.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use packhorse_domain::feed::Cursor;
@@ -220,6 +221,11 @@ impl TakeOrders {
         let known = hosts::by_id(tx, &learned.place.host)?;
         let before_via = known.as_ref().map(|host| host.via);
         let direct = known.as_ref().filter(|host| host.via == host.row).map(|host| host.row);
+        // One that went there by itself: the relay before still has to hear of it.
+        let left = match known.as_ref().filter(|host| host.guest.is_some()) {
+            Some(host) => moving::before(tx, host.row)?,
+            None => None,
+        };
         let before = known.filter(|host| host.via != host.row);
         let below = BelowHost {
             host: learned.place.host.into(),
@@ -227,12 +233,12 @@ impl TakeOrders {
             generation: learned.oldest,
         };
         let found = hosts::learn(tx, &self.own, learned, self.now)?;
-        let via: Option<HostRow> = match found {
+        let (via, stays): (Option<HostRow>, bool) = match found {
             Some(row) => {
-                let sql = "SELECT via FROM hosts WHERE row = ?1";
-                Some(tx.prepare_cached(sql)?.query_row([row], |found| found.get(0))?)
+                let sql = "SELECT via, guest_route IS NOT NULL FROM hosts WHERE row = ?1";
+                tx.prepare_cached(sql)?.query_row([row], |found| Ok((Some(found.get(0)?), found.get(1)?)))?
             }
-            None => None,
+            None => (None, false),
         };
         let mut orders = Vec::new();
         if let (Some(row), Some(via)) = (found, via) {
@@ -242,9 +248,10 @@ impl TakeOrders {
                 false => (via, Order::Below(vec![below.clone()])),
             });
         }
-        if let Some(old) = before.map(|host| host.via).filter(|old| Some(*old) != via) {
-            orders.push((old, Order::Below(vec![below])));
-        }
+        let old = before.map(|host| host.via).filter(|old| Some(*old) != via);
+        let left = left.filter(|left| !stays && Some(*left) != via);
+        let olds: BTreeSet<HostRow> = old.into_iter().chain(left).collect();
+        orders.extend(olds.into_iter().map(|old| (old, Order::Below(vec![below.clone()]))));
         feeds::append(tx, &orders)?;
         taken.lowers.extend(orders.iter().map(|(lower, _)| *lower));
         if let (Some(row), Some(via), true) = (found, via, before_via.is_some() && before_via != via) {

@@ -42,7 +42,7 @@ pub fn complete(
     match known {
         Some(host) => {
             let groups = groups::belonging(tx, &[host.row])?.remove(&host.row).unwrap_or_default();
-            belongs(Place { groups, joined: host.place_joined, ..place }, now)
+            belongs(Place { groups, joined: host.place_joined, called: host.call_no, ..place }, now)
         }
         None => {
             let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE closed IS NOT NULL AND until > ?1)";

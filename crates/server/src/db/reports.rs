@@ -19,7 +19,9 @@ use super::jobs::JobRow;
 use super::join::read_own_job;
 use super::late::{self, Why};
 use super::lines::{self, LineRow};
-use super::{Command, DbError, control, copies, feeds, moving, outbox, relay_jobs, retired, standings};
+use super::{
+    Command, DbError, calling, calls, control, copies, feeds, moving, outbox, relay_jobs, retired, standings,
+};
 
 /// Rows of one multi-row insert.
 const ROWS_MAX: usize = 150;
@@ -28,8 +30,6 @@ const ROWS_MAX: usize = 150;
 pub struct StoreReports {
     /// Where this system stands.
     pub position: Position,
-    /// This system's id, at a relay.
-    pub own: Option<HostId>,
     /// This relay's counters, if bytes were counted since they were last told: they travel with the states they led to.
     pub traffic: Option<Traffic>,
     /// Who sends.
@@ -44,8 +44,8 @@ pub struct StoreReports {
     pub after: u64,
     /// And covers up to this one.
     pub through: u64,
-    /// For locators of jobs that hosts are taken into.
-    pub capabilities: Capabilities,
+    /// With what calls are judged.
+    pub here: calling::Here,
     /// Number in the outbox, and report.
     pub reports: Vec<(u64, Report)>,
     /// Now.
@@ -59,6 +59,8 @@ pub struct Stored {
     pub stored: u64,
     /// Lower systems with something new in their feeds.
     pub lowers: Vec<HostRow>,
+    /// Whether hosts stand elsewhere than before.
+    pub moved: bool,
     /// Whether there is something new in the own outbox.
     pub forward: bool,
     /// The counters that were told along with them.
@@ -85,7 +87,9 @@ impl Command for StoreReports {
         if batch.is_empty() {
             return Ok(answer);
         }
-        // Before their lines are looked for.
+        // Before it is judged what is below the sender, and before their lines are looked for.
+        let called = calls::reported(tx, &self.here, self.position, self.lower, &batch)?;
+        (answer.moved, answer.lowers) = (called.moved, called.lowers);
         let learned = relay_jobs::reported(tx, self.lower, &batch, self.now)?;
         let (known, places) = load(tx, self.position, self.lower, &batch)?;
         let ingested = ingest(self.position, known, batch);
@@ -93,22 +97,22 @@ impl Command for StoreReports {
         answer.jobs.extend(learned);
         log_refused(tx, &ingested, (self.lower, &self.lower_name), self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
-        let told = told_facts(tx, &ingested, &self.capabilities, self.now)?;
+        let told = told_facts(tx, &ingested, &self.here.capabilities, self.now)?;
         answer.taken_in = !told.is_empty();
-        answer.lowers = told;
+        answer.lowers.extend(told);
         control::applied(tx, &ingested.applied)?;
         moving::called(tx, &ingested.called)?;
-        match (self.position, self.own) {
-            (Position::Relay, Some(own)) => {
+        match self.position {
+            Position::Relay => {
                 let of_lines = ingested.fresh.iter().any(|report| matches!(report.body, Body::Line(_)));
                 if let Some(traffic) = self.traffic.filter(|_| of_lines) {
-                    copies::moved(tx, &own, traffic, self.now)?;
+                    copies::moved(tx, &self.here.own, traffic, self.now)?;
                     answer.counted = Some(traffic);
                 }
                 outbox::append(tx, &ingested.fresh)?;
                 answer.forward = !ingested.fresh.is_empty();
             }
-            _ => {
+            Position::Top => {
                 write_history(tx, &ingested.fresh, self.now)?;
                 write_alarms(tx, &ingested.fresh)?;
                 answer.lowers.extend(send_receipts(tx, &ingested.receipts)?);
@@ -308,9 +312,11 @@ fn write_alarms(tx: &Connection, fresh: &[Report]) -> Result<(), DbError> {
 }
 
 /// Counters and facts are left out: only the newest say something, and those are kept. So are relays' jobs, which are stored
-/// as jobs.
+/// as jobs, and calls, which are seen where the host stands.
 fn write_history(tx: &Connection, fresh: &[Report], now: Time) -> Result<(), DbError> {
-    let kept = |report: &&Report| !matches!(report.body, Body::Traffic(_) | Body::Facts(_) | Body::Job(_));
+    let kept = |report: &&Report| {
+        !matches!(report.body, Body::Traffic(_) | Body::Facts(_) | Body::Job(_) | Body::Calls(_))
+    };
     let kept: Vec<&Report> = fresh.iter().filter(kept).collect();
     for group in kept.chunks(ROWS_MAX) {
         let sql = format!(

@@ -278,6 +278,11 @@ CREATE TABLE plans (job INTEGER PRIMARY KEY, plan TEXT NOT NULL);
 CREATE TABLE rates (host INTEGER NOT NULL, way TEXT NOT NULL, counted INTEGER NOT NULL, at INTEGER NOT NULL,
   bytes_per_sec INTEGER, measured INTEGER, PRIMARY KEY (host, way)) WITHOUT ROWID;
 
+-- calling: the newest change of whom it calls that a host made by itself, and since when; at relays, of a host that calls a
+-- system that its signed place lists and is not below by it: the route of that place. See db/calling.rs.
+ALTER TABLE hosts ADD COLUMN call_no INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN called_since INTEGER;
+ALTER TABLE hosts ADD COLUMN guest_route BLOB;
 -- hosts: retired, since then; what became of them, by whom; the signed words about them, at every system: see db/retire.rs.
 ALTER TABLE hosts ADD COLUMN retired INTEGER;
 CREATE TABLE host_events (row INTEGER PRIMARY KEY, host INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL,

@@ -91,10 +91,13 @@ impl FromRequestParts<Arc<System>> for Asker {
     }
 }
 
-impl FromRequestParts<Arc<System>> for Caller {
+/// Somebody with a host's certificate that counts; whether it is below this system is another question.
+pub struct Certified(pub CertIdentity);
+
+impl FromRequestParts<Arc<System>> for Certified {
     type Rejection = LowerError;
 
-    async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Caller, LowerError> {
+    async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Certified, LowerError> {
         if !system.is_ready() {
             let message =
                 format!("{} has yet to hear from its higher system what is below it", system.config.name);
@@ -114,7 +117,16 @@ impl FromRequestParts<Arc<System>> for Caller {
                 "this host's certificate has ended",
             ));
         }
-        judge(system, identity).map(|listed| Caller(listed, identity.generation))
+        Ok(Certified(identity.clone()))
+    }
+}
+
+impl FromRequestParts<Arc<System>> for Caller {
+    type Rejection = LowerError;
+
+    async fn from_request_parts(parts: &mut Parts, system: &Arc<System>) -> Result<Caller, LowerError> {
+        let Certified(identity) = Certified::from_request_parts(parts, system).await?;
+        judge(system, &identity).map(|listed| Caller(listed, identity.generation))
     }
 }
 

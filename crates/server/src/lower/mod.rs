@@ -4,6 +4,7 @@
 
 mod access;
 mod auth;
+mod call;
 mod content;
 mod feed;
 mod join;
@@ -39,6 +40,7 @@ pub fn router(system: Arc<System>) -> Router {
         .route(messages::JOIN, post(join::join))
         .route(messages::JOIN_BELOW, post(join::join_below))
         .route(messages::RENEW, post(join::renew))
+        .route(messages::CALL, post(call::call))
         .route(messages::ACCESS, post(access::access))
         .route(messages::MANIFEST, post(content::manifest))
         .route(messages::FRAMES, post(content::frames))

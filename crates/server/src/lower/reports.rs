@@ -32,11 +32,9 @@ pub async fn reports(
         let message = format!("{} reports at once, at most {REPORTS_MAX} are taken", request.reports.len());
         return Err(LowerError::bad_request(message));
     }
-    soft(&system, &caller, &request);
     let reports = parse(&request.reports)?;
     let command = StoreReports {
         position: system.position,
-        own: system.relay_id(),
         traffic: system.relay_id().and_then(|_| system.counted_anew()),
         lower: caller.0.row,
         lower_name: caller.0.name.clone(),
@@ -44,11 +42,17 @@ pub async fn reports(
         server: Incarnation(request.server),
         after: request.after,
         through: request.through,
-        capabilities: system.capabilities.clone(),
+        here: system.here()?,
         reports,
         now: now(),
     };
     let stored = system.db.write(command).await?;
+    if stored.moved {
+        system.reload_directory().await?;
+        system.lines_changed();
+    }
+    // Of those too that came to the sender just now.
+    soft(&system, &caller, &request);
     system.wake(&stored.lowers);
     if let Some(traffic) = &stored.counted {
         system.counted(traffic);

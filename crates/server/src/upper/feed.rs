@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_domain::feed::{Batch, Cursor, receive};
-use packhorse_domain::ids::Incarnation;
+use packhorse_domain::ids::{HostId, Incarnation};
 use packhorse_domain::job::Proof;
 use packhorse_domain::outbox::Hop;
 use packhorse_domain::report::Receipt;
@@ -252,7 +252,14 @@ async fn store(
     complete: bool,
 ) -> Result<(), FeedError> {
     let Some(upper) = &system.upper else { return Ok(()) };
-    let hosts = judged.iter().any(|order| matches!(order, Judged::Host(_) | Judged::Retired(_)));
+    let hosts: Vec<HostId> = judged
+        .iter()
+        .filter_map(|order| match order {
+            Judged::Host(learned) => Some(learned.place.host),
+            _ => None,
+        })
+        .collect();
+    let retired = judged.iter().any(|order| matches!(order, Judged::Retired(_)));
     let command = TakeOrders {
         own: system.id,
         orders: judged,
@@ -265,8 +272,10 @@ async fn store(
     };
     let taken = system.db.write(command).await?;
     upper.set_cursor(cursor);
-    if hosts {
+    if retired || !hosts.is_empty() {
         system.reload_directory().await?;
+        // What was said of them before the higher system knew that they are here was not taken.
+        system.presence.tell_again(&hosts);
     }
     if taken.control {
         system.reload_control().await?;

@@ -154,7 +154,6 @@ impl Top {
         let report = Report { origin: host.id, incarnation: Incarnation(7), no, base: 0, at: now(), body };
         let command = StoreReports {
             position: Position::Top,
-            own: None,
             traffic: None,
             lower: via,
             lower_name: "lower".into(),
@@ -163,7 +162,7 @@ impl Top {
             server: self.system.incarnation,
             after: 0,
             through: 1,
-            capabilities: self.system.capabilities.clone(),
+            here: self.system.here().unwrap(),
             reports: vec![(1, report)],
             now: now(),
         };

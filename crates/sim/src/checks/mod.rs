@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use packhorse_domain::agent::{KnownJob, LineId};
+use packhorse_domain::fetch::RangeSet;
 use packhorse_domain::ids::{HostId, Incarnation, JobKey, PackageId};
 use packhorse_domain::job::{Clause, HostRole, Job, Place, Proof};
 use packhorse_domain::lease::Dated;
@@ -35,6 +36,7 @@ pub use reaches_the_absent::{
 };
 pub use results::{no_result_lost, not_taken_twice};
 pub use room_first::{kept_stay, within_limit};
+pub use window::Truth;
 
 /// The rules that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +134,8 @@ pub struct Ledger {
     received: BTreeMap<(NodeId, Incarnation, PackageId), u64>,
     /// What users chose in truth, in a life of their host.
     chosen: BTreeSet<(Life, LineId)>,
+    /// What passed through relays and nobody asked for again since.
+    passed: BTreeMap<(NodeId, Incarnation, PackageId), RangeSet>,
     /// When relays let copies go that nobody below asked for since.
     let_go: BTreeMap<(NodeId, Incarnation, PackageId), Time>,
     /// The dates of relays' copies.

@@ -1,5 +1,6 @@
 //! Rule 1: no chunk that the receiver holds verified is asked for again; a relay that keeps a package receives none of its
-//! bytes, and what it let go does not come again for nobody.
+//! bytes, and what it let go does not come again for nobody. Where there is no room a package passes through, once for all
+//! who wait.
 
 use packhorse_domain::ids::{Incarnation, PackageId};
 use packhorse_domain::job::JobType;
@@ -17,14 +18,27 @@ impl Ledger {
     /// It was not needed, or more came than one copy and a piece for each crash.
     pub fn one_copy(&mut self, (node, life): Life, seen: &Seen, all: &[Package], now: Time) -> Checked {
         match seen {
-            Seen::Asked { package, held } => {
+            Seen::Asked { package, held, passing } => {
                 require(Rule::OneCopy, *held == 0, || {
                     format!("node {node} asks for {held} chunks of {package} that it holds")
                 })?;
+                let passed = self.passed.get(&(node, life, *package)).zip(passing.as_ref());
+                let again = passed.map_or(0, |(passed, asked)| passed.intersect(asked).len());
+                require(Rule::OneCopy, again == 0, || {
+                    format!("{again} chunks of {package} pass through node {node} again, for nobody else")
+                })?;
                 self.for_somebody(node, life, package, now)
             }
-            Seen::AskedBelow(package) => {
+            Seen::AskedBelow(package, chunks) => {
                 self.let_go.remove(&(node, life, *package));
+                if let Some(passed) = self.passed.get_mut(&(node, life, *package)) {
+                    chunks.ranges().for_each(|range| passed.remove(range));
+                }
+                Ok(())
+            }
+            Seen::Passed(package, chunks) => {
+                let passed = self.passed.entry((node, life, *package)).or_default();
+                chunks.iter().for_each(|chunk| passed.insert(*chunk..chunk + 1));
                 Ok(())
             }
             Seen::Again(_) | Seen::Held(_) => Ok(()),

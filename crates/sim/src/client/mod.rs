@@ -64,6 +64,11 @@ impl AgentNode {
         }
     }
 
+    /// How far this host's clock is ahead.
+    fn ahead_secs(&self, cx: &Cx<'_>) -> i64 {
+        if cx.planted(Plant::ServersClock) { 0 } else { says::ahead_secs(&self.me, cx.pace) }
+    }
+
     /// Which life of its state this is.
     pub fn life(&self) -> Incarnation {
         self.store.now().life

@@ -71,7 +71,8 @@ impl AgentNode {
             .filter_map(|known| Some((known.job.clone(), known.job.round_by_standing(&host)?.attempt)))
             .collect();
         for (job, attempt) in named {
-            self.input(cx, Input::Order { job, attempt: Some(attempt), ahead_secs: 0 });
+            let ahead_secs = self.ahead_secs(cx);
+            self.input(cx, Input::Order { job, attempt: Some(attempt), ahead_secs });
         }
     }
 
@@ -99,7 +100,7 @@ impl AgentNode {
                 cx.stats.unfit += u64::from(known.is_none());
                 Input::Unfit { job, attempt, why }
             }
-            None => Input::Order { job, attempt, ahead_secs: 0 },
+            None => Input::Order { job, attempt, ahead_secs: self.ahead_secs(cx) },
         };
         self.input(cx, input);
     }

@@ -44,11 +44,12 @@ impl Hub {
         if cx.package(&who.1).is_none() {
             return;
         }
+        let wanted = chunks.clone();
         self.serving.insert(who, Serving { request, left: chunks, in_flight: false, heard: cx.now });
         if !self.store.now().copies.contains_key(&who.1) {
             self.asked.insert(who.1);
         }
-        cx.seen.push(Seen::AskedBelow(who.1));
+        cx.seen.push(Seen::AskedBelow(who.1, wanted));
         if let Some(parent) = self.parent {
             self.take_in_copies(cx, parent);
         }
@@ -113,7 +114,7 @@ impl Hub {
             let (standing, asked) = download.go(cx, parent);
             if let Some(asked) = asked {
                 let held = self.store.now().chunks(&package).intersect(&asked).len();
-                cx.seen.push(Seen::Asked { package, held });
+                cx.seen.push(Seen::Asked { package, held, passing: None });
             }
             match standing {
                 Standing::Whole => self.copy_whole(cx, package),

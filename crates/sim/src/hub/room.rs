@@ -178,7 +178,7 @@ impl Hub {
         let (standing, asked) = download.go(cx, parent);
         if let Some(asked) = asked {
             let held = here.intersect(&asked).len() + spool.intersect(&asked).len();
-            cx.seen.push(Seen::Asked { package, held });
+            cx.seen.push(Seen::Asked { package, held, passing: Some(asked) });
         }
         if matches!(standing, Standing::Whole | Standing::BadSource) {
             self.downloads.remove(&package);
@@ -193,6 +193,7 @@ impl Hub {
             of_use.for_each(|chunk| spool.insert(*chunk..chunk + 1));
         }
         cx.stats.passed_chunks += chunks.len() as u64;
+        cx.seen.push(Seen::Passed(package, chunks.to_vec()));
     }
 
     /// What everybody has who wanted it is forgotten.
@@ -201,7 +202,8 @@ impl Hub {
         for package in packages {
             let wanted = self.waited_for(&package, cx.now);
             if let Some(spool) = self.passing.get_mut(&package) {
-                *spool = spool.intersect(&wanted);
+                *spool =
+                    if cx.planted(Plant::PassForEach) { RangeSet::new() } else { spool.intersect(&wanted) };
             }
         }
     }

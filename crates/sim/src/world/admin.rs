@@ -161,7 +161,7 @@ impl World {
         let until = if self.rng.per_mille(200) { until.plus_secs(soon) } else { until.plus_days(2) };
         let (job_type, terms, until) = match transfer {
             true => (JobType::Transfer, Terms::default(), until),
-            false => self.draw_terms(at.unwrap_or(self.now), until),
+            false => self.draw_terms(at.unwrap_or(self.now), at.is_some(), until),
         };
         self.step(SERVER_NODE, |role, cx| {
             if let Role::Hub(hub) = role {
@@ -172,7 +172,7 @@ impl World {
 
     /// Some jobs are offers, which end soon enough for the run to end, and some of those are required from a time on. Some
     /// installs may be put off.
-    fn draw_terms(&mut self, starts: Time, until: Time) -> (JobType, Terms, Time) {
+    fn draw_terms(&mut self, starts: Time, has_at: bool, until: Time) -> (JobType, Terms, Time) {
         let (soon, part) = (self.rng.between(120, 900) * self.options.pace, self.rng.between(20, 100));
         if self.rng.per_mille(450) {
             let until = until.min(starts.plus_secs(soon));
@@ -180,8 +180,9 @@ impl World {
             let required_from = from.filter(|from| *from > starts && *from < until);
             return (JobType::Offer, Terms { required_from, ..Terms::default() }, until);
         }
+        let host_time = has_at && self.rng.per_mille(400);
         let postpone = if self.rng.per_mille(400) { 2 } else { 0 };
-        (JobType::Install, Terms { postpone, ..Terms::default() }, until)
+        (JobType::Install, Terms { postpone, host_time, ..Terms::default() }, until)
     }
 
     fn draw_destination(&mut self) -> Destination {

@@ -106,7 +106,11 @@ impl World {
             match out {
                 Out::Send(to, msg) => self.transmit(id, to, msg),
                 Out::Obtained(line, result) => {
-                    self.input(id, Input::Obtained(line, result.map(|()| Ready::default())));
+                    let package = self.packages.iter().find(|package| package.named.id == line.package);
+                    let install_at = package.and_then(|package| package.install_at);
+                    let install_at = install_at.filter(|_| self.options.plant != Some(Plant::InstallAtOnce));
+                    let ready = Ready { install_at, ..Ready::default() };
+                    self.input(id, Input::Obtained(line, result.map(|()| ready)));
                 }
                 Out::Effect(effect) => self.effect(id, effect),
             }

@@ -6,12 +6,13 @@ use packhorse_domain::report::Receipt;
 
 use super::{Event, World};
 use crate::checks::{
-    Checked, View, all_know, control_told, every_line_has_a_reason, goes_on, host_took_notice, hosts_end,
-    job_told_to_all, kept_stay, no_result_lost, relay_took_notice, within_limit,
+    Checked, Truth, View, all_know, control_told, every_line_has_a_reason, goes_on, host_took_notice,
+    hosts_end, job_told_to_all, kept_stay, no_result_lost, relay_took_notice, within_limit,
 };
 use crate::client::AgentWrite;
 use crate::hub::{Feed, Hub, HubWrite};
 use crate::node::Writes;
+use crate::says;
 use crate::sites::{NodeId, SERVER_NODE};
 
 /// Every so many sweeps look at all lines.
@@ -138,7 +139,12 @@ impl World {
         self.check(checked);
         let Some((agent, _)) = self.nodes[id].agent() else { return };
         let journal = &agent.store.durable().journal;
-        let checked = self.ledger.in_its_window((id, life), entry, journal, self.now);
+        let package = self.packages.iter().find(|package| package.named.id == entry.line.package);
+        let truth = Truth {
+            ahead_secs: says::ahead_secs(&host, self.options.pace),
+            install_at: package.and_then(|package| package.install_at),
+        };
+        let checked = self.ledger.in_its_window((id, life), &truth, entry, journal, self.now);
         self.check(checked);
     }
 

@@ -8,14 +8,17 @@
 //! | [`JOIN`], [`JOIN_BELOW`] | [`JoinRequest`], [`JoinBelowRequest`]: without certificate; passed on by a relay | [`JoinResponse`] |
 //! | [`RENEW`] | [`RenewRequest`]: signed by the old key, passed on as it is | [`RenewResponse`] |
 //! | [`ACCESS`] | [`AccessRequest`]: signed by a relay's key, passed on as it is | [`AccessResponse`] |
+//! | [`CALL`] | [`CallRequest`]: I may call you by my place, and would (or do) | [`CallResponse`] |
 //! | [`MANIFEST`] | [`ManifestRequest`] | the manifest's envelope, as bytes |
 //! | [`FRAMES`] | [`FramesRequest`] | frames of chunks, as they are stored |
 
+mod call;
 mod content;
 mod feed;
 mod join;
 mod report;
 
+pub use call::{CallRequest, CallResponse};
 pub use content::{FramesRequest, ManifestRequest, RANGES_MAX};
 pub use feed::{
     BelowHost, CopyHint, CursorMsg, FeedRequest, FeedResponse, HOLD_SECS_MAX, JobOrder, Order, OrderMsg,
@@ -49,6 +52,8 @@ pub const JOIN_BELOW: &str = "/v1/join-below";
 pub const RENEW: &str = "/v1/renew";
 /// A relay's wish for its administrator's certificate, and its word on its job key, with or without a certificate.
 pub const ACCESS: &str = "/v1/access";
+/// A host that may call this system, and is below another until now.
+pub const CALL: &str = "/v1/call";
 /// A package's manifest.
 pub const MANIFEST: &str = "/v1/content/manifest";
 /// A package's chunks.

@@ -6,8 +6,8 @@ use packhorse_domain::instruction::State;
 use packhorse_domain::job::{PACKAGES_MAX, Proof, ROUNDS_MAX};
 use packhorse_domain::reason::{Code, NextTry, Reason};
 use packhorse_domain::report::{
-    ADDRESSES_MAX, Body, CopyReport, FailClass, JobReport, LineEvent, LineReport, Outcome, Report,
-    TAIL_BYTES_MAX, Traffic, USER_BYTES_MAX,
+    ADDRESSES_MAX, Body, CallReport, CopyReport, FailClass, JobReport, LineEvent, LineReport, Outcome,
+    Report, TAIL_BYTES_MAX, Traffic, USER_BYTES_MAX,
 };
 use packhorse_domain::time::Time;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ pub const REPORTS_MAX: usize = 4096;
 const TEXT_BYTES_MAX: usize = 2000;
 /// Longest list of destinations of a relay's job, in bytes.
 const ASKED_BYTES_MAX: usize = 64 << 10;
+/// Longest proof of a call, in bytes: a certificate and a signature.
+const PROOF_BYTES_MAX: usize = 40 << 10;
 /// Longest name in a report (of a system, of a job's issuer), in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -169,6 +171,19 @@ pub enum BodyMsg {
     },
     /// The addresses a relay is called by.
     Called(Vec<String>),
+    /// A host that is below another by its place calls this relay now.
+    Calls {
+        /// The host.
+        host: Id16,
+        /// Which of its changes this is.
+        number: u64,
+        /// Since when, microseconds, by the host's clock.
+        since: i64,
+        /// The host's place as the relay has it (envelope).
+        place: ByteBuf,
+        /// The host's own word: a [`crate::pki::CallProof`] as CBOR.
+        proof: ByteBuf,
+    },
     /// A job of a relay.
     Job {
         /// The signed job (envelope).
@@ -429,6 +444,13 @@ impl From<&Report> for ReportMsg {
             ),
             Body::Applied { what, revision } => BodyMsg::Applied { what: what.clone(), revision: *revision },
             Body::Called(urls) => BodyMsg::Called(urls.clone()),
+            Body::Calls(call) => BodyMsg::Calls {
+                host: call.host.into(),
+                number: call.number,
+                since: call.since.0,
+                place: ByteBuf::from(call.place.clone()),
+                proof: ByteBuf::from(call.proof.clone()),
+            },
             Body::Job(job) => BodyMsg::Job {
                 job: ByteBuf::from(job.envelope.clone()),
                 proofs: job.proofs.iter().map(ProofMsg::from).collect(),
@@ -498,6 +520,22 @@ impl TryFrom<&ReportMsg> for Report {
                         .cloned()
                         .collect(),
                 )
+            }
+            BodyMsg::Calls { host, number, since, place, proof } => {
+                let large = [
+                    ("place's bytes", place.len(), Limits::PLACE_BYTES),
+                    ("proof's bytes", proof.len(), PROOF_BYTES_MAX),
+                ];
+                if let Some((what, found, _)) = large.into_iter().find(|(_, found, most)| found > most) {
+                    return Err(BadReport { no: msg.no, what, word: found.to_string() });
+                }
+                Body::Calls(CallReport {
+                    host: HostId(host.0),
+                    number: *number,
+                    since: Time(*since),
+                    place: place.to_vec(),
+                    proof: proof.to_vec(),
+                })
             }
             BodyMsg::Job { job, proofs, sizes, asked } => {
                 let large = [

@@ -7,6 +7,7 @@
 
 mod access;
 mod ca;
+mod call;
 mod cert;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod renew;
 
 pub use access::{AccessProof, verify_access_proof};
 pub use ca::{Ca, HOST_LIFETIME, Issued, Usage};
+pub use call::{CallProof, verify_call_proof};
 pub use cert::{CaCert, CertInfo, chain_from_pem};
 pub use error::PkiError;
 pub use files::{write_private, write_public};

@@ -39,6 +39,9 @@ pub struct PlaceDoc {
     /// The systems it may call, in the order in which it prefers them; since version 2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub above: Vec<AboveDoc>,
+    /// Up to which of the host's own changes of whom it calls the managing server knew of them; since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<u64>,
 }
 
 /// A system that a host may call.
@@ -105,7 +108,7 @@ impl From<&Place> for PlaceDoc {
     fn from(place: &Place) -> PlaceDoc {
         let belongs = BelongsDoc::of(place);
         PlaceDoc {
-            v: if belongs.is_some() || !place.above.is_empty() { VERSION } else { PLAIN },
+            v: if belongs.is_some() || !place.above.is_empty() || place.called > 0 { VERSION } else { PLAIN },
             host: place.host.into(),
             name: place.name.clone(),
             role: place.role.as_str().to_owned(),
@@ -113,6 +116,7 @@ impl From<&Place> for PlaceDoc {
             revision: place.revision,
             belongs,
             above: place.above.iter().map(AboveDoc::from).collect(),
+            called: Some(place.called).filter(|called| *called > 0),
         }
     }
 }
@@ -137,6 +141,7 @@ impl TryFrom<PlaceDoc> for Place {
             groups_until: Time(belongs.until),
             joined: Time(belongs.joined),
             above,
+            called: doc.called.unwrap_or(0),
             host: doc.host.into(),
             name: Name::for_host(&doc.name)?.to_string(),
             role,
@@ -171,6 +176,8 @@ mod tests {
         place.above = vec![above(7, true), above(9, false)];
         assert_eq!(place.calls(), Some(&above(7, true)));
         assert_eq!(Place { route: vec![], ..place.clone() }.calls(), Some(&above(9, false)));
+        assert_eq!(PlaceDoc::from(&place).called, None);
+        place.called = 7;
         let bytes = to_cbor(&PlaceDoc::from(&place)).unwrap();
         let doc: PlaceDoc = from_cbor_limited(&bytes, 1 << 16).unwrap();
         assert_eq!(doc.v, VERSION);

@@ -46,7 +46,9 @@ pub fn build_file(source: &Path, key: &SigningKey, out: &Path) -> Outcome<build:
         bar.tick();
     });
     bar.finish_and_clear();
-    let built = built.within(|| "not built".into())?;
+    let built = built
+        .within(|| "not built".into())
+        .map_err(|failure| failure.or_hint("packhorse package build --help shows a packhorse.toml"))?;
     let envelope = built.sign(&[key])?.encode()?;
     phk::write(out, &built, &envelope)?;
     Ok(built.stats())
