@@ -57,10 +57,11 @@ fn apart(hosts: &[HostView]) -> String {
 struct Listed<'a>(&'a HostView);
 
 impl Row for Listed<'_> {
-    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen"];
+    const COLUMNS: &'static [&'static str] = &["name", "role", "higher", "online", "last_seen", "fallback"];
 
     fn cells(&self) -> Vec<Cell> {
-        self.0.cells().into_iter().take(Self::COLUMNS.len()).collect()
+        let all = HostView::COLUMNS.iter().zip(self.0.cells());
+        all.filter(|(column, _)| Self::COLUMNS.contains(column)).map(|(_, cell)| cell).collect()
     }
 }
 
