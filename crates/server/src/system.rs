@@ -97,7 +97,7 @@ pub struct System {
     trust: RwLock<Arc<Trust>>,
     delegations: RwLock<Arc<Delegations>>,
     control: RwLock<Arc<ControlDoc>>,
-    suspended_above: RwLock<Option<(HostId, Time)>>,
+    suspended_above: RwLock<Option<(String, Time)>>,
     urls: RwLock<Vec<String>>,
     server_life: AtomicU64,
     ready: AtomicBool,
@@ -247,9 +247,9 @@ impl System {
         Ok(())
     }
 
-    /// The relay above this one that is suspended, since then: this one is by that.
-    pub fn suspended_above(&self) -> Option<(HostId, Time)> {
-        *self.suspended_above.read().unwrap_or_else(PoisonError::into_inner)
+    /// The relay above this one that is suspended, by its name, and since when: this one is by that.
+    pub fn suspended_above(&self) -> Option<(String, Time)> {
+        self.suspended_above.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the managing server set at this relay; suspended also if a relay above it is.
@@ -267,13 +267,14 @@ impl System {
             Ok((control::own(connection)?, control::suspended_above(connection, &own)?))
         };
         let (envelope, above) = self.db.read(read).await?;
+        let is_above = above.is_some();
         *self.suspended_above.write().unwrap_or_else(PoisonError::into_inner) = above;
         let own = match envelope {
             Some(envelope) => self.trust().control(&envelope),
             None if self.position == Position::Relay => Ok(ControlDoc::new(Fixed(own.0))),
             None => return Ok(()),
         };
-        let own = own.map(|doc| ControlDoc { suspended: doc.suspended || above.is_some(), ..doc });
+        let own = own.map(|doc| ControlDoc { suspended: doc.suspended || is_above, ..doc });
         match own {
             Ok(doc) => *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(doc),
             // Verified when it came: a key that was revoked since leaves what is set as it is.

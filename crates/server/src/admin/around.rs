@@ -216,23 +216,16 @@ impl<'a> Around<'a> {
         let own = self.scene.fleet.own();
         let below = self.scene.fleet.route(host);
         let below = below.into_iter().filter(|relay| own.is_none_or(|own| own.row != relay.row));
-        let above =
-            self.system.suspended_above().zip(self.system.upper.as_ref()).map(|((id, since), upper)| {
-                RelayFacts {
-                    // Of those above only the nearest is known by its name.
-                    name: match upper.identity().higher.id == id.to_string() {
-                        true => upper.higher_name().to_owned(),
-                        false => id.to_string(),
-                    },
-                    online: true,
-                    last_seen: self.now,
-                    has_copy: true,
-                    percent: None,
-                    suspended: Some(since),
-                    shut: None,
-                    trouble: None,
-                }
-            });
+        let above = self.system.suspended_above().map(|(name, since)| RelayFacts {
+            name,
+            online: true,
+            last_seen: self.now,
+            has_copy: true,
+            percent: None,
+            suspended: Some(since),
+            shut: None,
+            trouble: None,
+        });
         // A relay that answers is the first on the way: what waits for it to take something in says so.
         let here = own.map(|own| RelayFacts { online: true, ..self.relay(own, package) });
         let facts = above.into_iter().chain(here).chain(below.map(|relay| self.relay(relay, package)));

@@ -56,6 +56,7 @@ pub fn set(
     now: Time,
 ) -> Result<(u64, HostRow), DbError> {
     doc.revision = meta::next_revision(doc.revision, now);
+    doc.name.clone_from(&relay.name);
     doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
     let signed = authority.sign_control(&doc).map_err(DbError::internal)?;
     store(tx, &doc, &signed, now)?;
@@ -172,16 +173,18 @@ fn pass_below(tx: &Connection, own: &HostId, envelope: &[u8]) -> Result<Vec<Host
     Ok(lowers)
 }
 
-/// The uppermost relay above this one that is suspended: then this one is, too.
+/// The uppermost relay above this one that is suspended, by its name, and since when: then this one is, too.
 ///
 /// # Errors
 /// The database's.
-pub fn suspended_above(connection: &Connection, own: &HostId) -> Result<Option<(HostId, Time)>, DbError> {
-    let sql = "SELECT suspended_since FROM controls WHERE relay = ?1 AND suspended_since IS NOT NULL";
+pub fn suspended_above(connection: &Connection, own: &HostId) -> Result<Option<(String, Time)>, DbError> {
+    let sql =
+        "SELECT envelope, suspended_since FROM controls WHERE relay = ?1 AND suspended_since IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
     for relay in hosts::own_route(connection)?.into_iter().filter(|relay| relay != own) {
-        if let Some(since) = statement.query_row([relay.0], |row| row.get(0).map(Time)).optional()? {
-            return Ok(Some((relay, since)));
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, Time(row.get(1)?)));
+        if let Some((envelope, since)) = statement.query_row([relay.0], row).optional()? {
+            return Ok(Some((read(&envelope).map_or_else(|| relay.to_string(), |doc| doc.name), since)));
         }
     }
     Ok(None)

@@ -25,6 +25,9 @@ pub struct ControlDoc {
     pub v: u32,
     /// The relay.
     pub relay: Id16,
+    /// Its name, for what is said of it at the relays below.
+    #[serde(default)]
+    pub name: String,
     /// A newer one counts.
     pub revision: u64,
     /// Transfers to it and through it wait.
@@ -67,6 +70,7 @@ impl ControlDoc {
         ControlDoc {
             v: CONTROL_VERSION,
             relay,
+            name: String::new(),
             revision: 0,
             suspended: false,
             store_bytes: None,
@@ -85,6 +89,7 @@ impl ControlDoc {
         limit("limits of a line", self.down.len(), LIMITS_MAX)?;
         limit("orders for single copies", self.copies.len(), COPY_ORDERS_MAX)?;
         limit("bytes of a zone's name", self.zone.len(), 64)?;
+        limit("bytes of a relay's name", self.name.len(), 64)?;
         let late = self
             .down
             .iter()
