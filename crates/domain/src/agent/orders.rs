@@ -74,7 +74,7 @@ impl Agent {
             let Some(known) = self.jobs.get(&id.job).filter(|known| known.job.key.issuer != SERVER) else {
                 continue;
             };
-            if let Err(lapsed) = rights.in_force(&known.job, Some(&place), now) {
+            if let Err(lapsed) = rights.goes_on(&known.job, &place, now) {
                 let text = lapsed.told(&id.job.issuer);
                 self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
             }

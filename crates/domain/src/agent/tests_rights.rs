@@ -7,6 +7,7 @@ use crate::ids::PackageId;
 use crate::instruction::State;
 use crate::job::tests::{host, job, place};
 use crate::job::{HostRole, JobType};
+use crate::place::Above;
 use crate::report::LineEvent;
 
 fn by_osaka(number: u64, job_type: JobType) -> Job {
@@ -88,6 +89,19 @@ fn a_host_that_is_moved_away_from_the_relay_has_nothing_of_it_left_to_begin() {
     let (mut agent, ..) = scene();
     let Input::Rights { rights, .. } = rights(&BOTH, &["own"], NOW.plus_days(30)) else { unreachable!() };
     let step = agent.step(Input::Rights { rights, place: place(1, HostRole::Client, &[3]) }, NOW, 0);
+    assert_eq!(texts(&step), vec!["this host is not below osaka any more"; 2]);
+}
+
+#[test]
+fn a_host_that_calls_another_system_while_the_relay_is_away_keeps_what_it_has_of_it() {
+    let (mut agent, ..) = scene();
+    let Input::Rights { rights, .. } = rights(&BOTH, &["own"], NOW.plus_days(30)) else { unreachable!() };
+    let osaka = Above { id: host(2), relay: true, name: "osaka".into(), urls: Vec::new() };
+    let away = Place { above: vec![osaka], ..place(1, HostRole::Client, &[3]) };
+    let step = agent.step(Input::Rights { rights: rights.clone(), place: away.clone() }, NOW, 0);
+    assert_eq!(texts(&step), Vec::<String>::new());
+    // The list is signed: once the relay is taken out of it, the host has left.
+    let step = agent.step(Input::Rights { rights, place: Place { above: Vec::new(), ..away } }, NOW, 0);
     assert_eq!(texts(&step), vec!["this host is not below osaka any more"; 2]);
 }
 

@@ -203,8 +203,8 @@ impl Command for StopEnded {
     }
 }
 
-/// A host that stands elsewhere than before: jobs of relays that it is not below (any more) are nothing for it that they have
-/// not begun to be. The host says the same of itself.
+/// A host that stands elsewhere than before, or may call others: jobs of relays that it has left are nothing for it that they
+/// have not begun to be. A relay that it may come back to by itself it has not left. The host says the same of itself.
 ///
 /// # Errors
 /// The database's.
@@ -215,7 +215,7 @@ pub fn left(tx: &Connection, host: HostRow, now: Time) -> Result<(), DbError> {
     let mut statement = tx.prepare_cached("SELECT name, relay FROM delegations")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, HostId(row.get(1)?))))?;
     let relays = rows.collect::<Result<Vec<(String, HostId)>, _>>()?;
-    let left = relays.iter().filter(|(_, relay)| !place.is_below(relay) && !above.contains(relay));
+    let left = relays.iter().filter(|(_, relay)| !place.may_be_below(relay) && !above.contains(relay));
     let left = serde_json::to_string(&left.map(|(name, _)| name).collect::<Vec<_>>());
     let change = meta::next(tx, "change")?;
     let sql = format!(
