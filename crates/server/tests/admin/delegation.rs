@@ -282,6 +282,22 @@ async fn at_its_end_a_delegation_stops_what_has_not_begun() {
         (&json!("cancelled"), &json!("the delegation of osaka has ended")),
         "{view}"
     );
+    // A renewal that was on its way: what nobody has ended goes on.
+    let renewed = scene.grant(365).await;
+    assert_eq!(renewed["revoked"], false);
+    let stands = async || {
+        let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+        let line = &view["instructions"][0];
+        (line["state"].as_str().unwrap().to_owned(), line["result"]["text"].clone())
+    };
+    assert_eq!(stands().await.0, "waiting");
+    // What was withdrawn after the end does not come back with the next grant.
+    scene.grant(1).await;
+    db.write(StopEnded(now().plus_days(1))).await.unwrap();
+    scene.top.done("/admin/v1/relays/osaka/revoke", &json!({})).await;
+    assert_eq!(stands().await, ("cancelled".to_owned(), json!("the delegation of osaka was revoked")));
+    scene.grant(365).await;
+    assert_eq!(stands().await.0, "cancelled");
 }
 
 #[tokio::test]
