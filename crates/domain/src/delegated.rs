@@ -1,7 +1,7 @@
 //! What a relay may issue, and whether a job of its counts. A transfer is not among it: there is no way to build one here.
 //!
-//! [`Rights::in_force`] is the one judgement: hosts, relays and the managing server ask it of every job of a relay, when it
-//! comes and as long as something of it has not begun.
+//! [`Rights::in_force`] is the judgement: hosts, relays and the managing server ask it of every job of a relay when it comes;
+//! hosts ask [`Rights::goes_on`] as long as something of it has not begun.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -167,6 +167,23 @@ impl Rights {
         if place.is_some_and(|place| !place.is_below(&delegation.relay)) {
             return Err(Lapsed::NotBelow);
         }
+        self.covered(delegation, job, now)
+    }
+
+    /// Whether a relay's job that was taken in at `place` before still counts there. Less is asked of the place than of one
+    /// that is new: a host that calls another system for some minutes, because the relay is away, has not left the relay.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn goes_on(&self, job: &Job, place: &Place, now: Time) -> Result<(), Lapsed> {
+        let delegation = self.delegations.get(&job.key.issuer).ok_or(Lapsed::Nothing)?;
+        if !place.may_be_below(&delegation.relay) {
+            return Err(Lapsed::NotBelow);
+        }
+        self.covered(delegation, job, now)
+    }
+
+    fn covered(&self, delegation: &Delegation, job: &Job, now: Time) -> Result<(), Lapsed> {
         delegation.covers(job, |cabinet| self.cabinets.contains(cabinet), now)
     }
 
@@ -187,6 +204,7 @@ mod tests {
     use super::*;
     use crate::job::HostRole;
     use crate::job::tests::{host, job, place};
+    use crate::place::Above;
 
     #[test]
     fn there_is_no_delegated_transfer_and_no_other_issuer() {
@@ -231,6 +249,13 @@ mod tests {
         assert_eq!(judge(&rights(), &made, 100), Err(Lapsed::Ended));
         assert_eq!(rights().in_force(&made, Some(&beside), Time(1)), Err(Lapsed::NotBelow));
         assert_eq!(judge(&Rights::default(), &made, 1), Err(Lapsed::Nothing));
+        // Beside the relay for as long as that is away: nothing new of it is taken in, what is known goes on.
+        let relay = Above { id: host(2), relay: true, name: "osaka".into(), urls: Vec::new() };
+        let away = Place { above: vec![relay], ..beside.clone() };
+        assert_eq!(rights().in_force(&made, Some(&away), Time(1)), Err(Lapsed::NotBelow));
+        assert_eq!(rights().goes_on(&made, &away, Time(1)), Ok(()));
+        assert_eq!(rights().goes_on(&made, &away, Time(100)), Err(Lapsed::Ended));
+        assert_eq!(rights().goes_on(&made, &beside, Time(1)), Err(Lapsed::NotBelow));
         assert_eq!(judge(&change(|d| d.revoked = true), &made, 1), Err(Lapsed::Revoked));
         assert_eq!(judge(&change(|d| d.job_types.clear()), &made, 1), Err(Lapsed::Type(JobType::Install)));
         assert_eq!(judge(&change(|d| d.cabinets.clear()), &made, 1), Err(Lapsed::Cabinet("own".into())));

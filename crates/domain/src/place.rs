@@ -122,6 +122,11 @@ impl Place {
     pub fn is_below(&self, relay: &HostId) -> bool {
         self.route.contains(relay)
     }
+
+    /// Whether it is below `relay`, or calls another system while that one is away and may come back to it by itself.
+    pub fn may_be_below(&self, relay: &HostId) -> bool {
+        self.is_below(relay) || self.lists(Some(relay))
+    }
 }
 
 /// A host as jobs see it: its place, and what it says of itself.

@@ -313,8 +313,9 @@ impl Command for Miss {
 async fn duties(system: Arc<System>) {
     loop {
         tokio::time::sleep(DUTY).await;
-        match system.db.read(|connection| delegations::any_ended(connection, now())).await {
-            Ok(true) => match system.db.write(StopEnded(now())).await {
+        let known = system.knows_until();
+        match system.db.read(move |connection| delegations::any_ended(connection, known)).await {
+            Ok(true) => match system.db.write(StopEnded(known)).await {
                 Ok(()) => {
                     system.orders_news.send_modify(|n| *n += 1);
                     system.lines_changed();

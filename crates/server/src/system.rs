@@ -100,6 +100,8 @@ pub struct System {
     suspended_above: RwLock<Option<(String, Time)>>,
     urls: RwLock<Vec<String>>,
     server_life: AtomicU64,
+    /// At a relay: when all that its higher system has was last read, in this run.
+    read: AtomicI64,
     ready: AtomicBool,
     directory: RwLock<Arc<HashMap<HostId, Listed>>>,
     retired: RwLock<Arc<HashMap<HostId, Gone>>>,
@@ -182,6 +184,7 @@ impl System {
             suspended_above: RwLock::default(),
             urls: RwLock::default(),
             server_life: AtomicU64::new(life),
+            read: AtomicI64::new(0),
             ready: AtomicBool::new(parts.ready),
             directory: RwLock::new(Arc::new(HashMap::new())),
             retired: RwLock::new(Arc::new(HashMap::new())),
@@ -313,6 +316,19 @@ impl System {
     /// once would refuse good reports and make feeds in which things are missing: it answers nobody until then.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Until when this system knows what is delegated: a relay that heard nothing since may not have heard of a renewal.
+    pub fn knows_until(&self) -> Time {
+        match self.position {
+            Position::Top => now(),
+            Position::Relay => now().min(Time(self.read.load(Ordering::Acquire))),
+        }
+    }
+
+    /// All that the higher system has was read at a time.
+    pub fn set_read(&self, at: Time) {
+        self.read.fetch_max(at.0, Ordering::AcqRel);
     }
 
     /// The feed was read to its end.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use packhorse_domain::ids::{HostId, Name};
 use packhorse_domain::job::HostRole;
 use packhorse_domain::place::Above;
+use packhorse_domain::time::Time;
 use packhorse_server::db::hosts::{self, HostRecord};
 use packhorse_server::db::moving::MoveHost;
 use packhorse_server::db::tokens::MakeToken;
@@ -315,4 +316,21 @@ fn told(relay: HostId, host: &Enrolled, place: &[u8], word: &CallProof, no: u64)
         proof: ByteBuf::from(to_cbor(word).unwrap()),
     };
     ReportMsg { origin: relay.into(), incarnation: 78, no, base: 0, at: now().0, body }
+}
+
+#[tokio::test]
+async fn a_relay_that_heard_nothing_yet_takes_no_delegation_for_ended() {
+    let fleet = Fleet::new().await;
+    let osaka = fleet.relay("osaka").await;
+    ready(&osaka).await;
+    let heard = osaka.system.knows_until();
+    assert!(heard > Time(0) && heard <= now());
+    osaka.end().await;
+    let data = fleet.data("osaka");
+    fleet.top.end().await;
+    // It has all that it knew before, and cannot know what was renewed meanwhile.
+    let alone = Live::of(start_relay(&data).await.unwrap());
+    assert!(alone.system.is_ready());
+    assert_eq!(alone.system.knows_until(), Time(0));
+    alone.end().await;
 }

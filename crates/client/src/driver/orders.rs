@@ -52,6 +52,9 @@ impl Driver {
         for order in fresh {
             self.order(order, &mut commit, &mut step, now);
         }
+        if !response.more {
+            self.step_into(&mut step, Input::Read, now);
+        }
         if !self.contact.borrow().online {
             self.step_into(&mut step, Input::Cleared(Code::Network), now);
         }

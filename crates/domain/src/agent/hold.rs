@@ -57,6 +57,9 @@ impl Agent {
         if known.job.intent == Intent::Suspended {
             return Some(Hold::open(Code::Suspended, "its job is suspended"));
         }
+        if let Some(hold) = self.holds_ended(line, now) {
+            return Some(hold);
+        }
         if known.job.terms.host_time && starts(known) > now {
             let text = "its time has not come by the clock of this machine";
             return Some(Hold::until(Code::Scheduled, starts(known), text));
@@ -66,8 +69,22 @@ impl Agent {
         Some(Hold::until(Code::ChosenFor, at, &format!("{} chose it for later", choice.by)))
     }
 
+    /// The delegation of the relay that made its job has ended, and may have been renewed: nothing begins before that is known.
+    fn holds_ended(&self, line: &AgentLine, now: Time) -> Option<Hold> {
+        let known = self.jobs.get(&line.id.job)?;
+        let issuer = &known.job.key.issuer;
+        self.has_ended(&known.job, now).then(|| {
+            let text =
+                format!("the delegation of {issuer} has ended; whether it was renewed is not known yet");
+            Hold::open(Code::NotTrusted, &text)
+        })
+    }
+
     /// Why a line whose package is there does not begin.
     fn holds_begin(&self, line: &AgentLine, now: Time) -> Option<Hold> {
+        if let Some(hold) = self.holds_ended(line, now) {
+            return Some(hold);
+        }
         let job = &self.jobs.get(&line.id.job)?.job;
         if job.job_type != JobType::Install {
             return None;
@@ -132,13 +149,13 @@ impl Agent {
                     }
                     self.say(&id, hold.code, hold.next, &hold.text, now);
                 }
-                None if line.waits_with(Code::Suspended) => self.go_on(&id, now),
+                None if line.waits_with(Code::Suspended) || waited_for_renewal(line) => self.go_on(&id, now),
                 None => {}
             }
         }
     }
 
-    /// A line of a job that is suspended no more. It is said, or higher systems would show the old reason.
+    /// A line of a job that is suspended no more, or whose delegation was renewed. It is said, or higher systems would show the old reason.
     fn go_on(&mut self, id: &LineId, now: Time) {
         let Some(line) = self.lines.get_mut(id) else { return };
         line.next_try = now;
@@ -182,10 +199,17 @@ impl Agent {
     }
 }
 
+/// Other trouble with trust is tried again at a time.
+fn waited_for_renewal(line: &AgentLine) -> bool {
+    let reason = line.reason.as_ref().filter(|reason| reason.code() == Code::NotTrusted);
+    reason.is_some_and(|reason| reason.next_try() == NextTry::WhenCleared)
+}
+
 fn clear_of(code: Code, job: &str) -> String {
     let own = job.strip_prefix("server/").unwrap_or(job);
     match code {
         Code::Suspended => format!("packhorse job resume {own}"),
+        Code::NotTrusted => "nothing to do: it goes on or ends when the higher system answers".to_owned(),
         Code::SystemStart => "restart the machine".to_owned(),
         Code::SystemStop => "shut the machine down, or as root: packhorse client stopping".to_owned(),
         Code::ChosenFor => "on the machine: packhorse choose PACKAGE, to have it at once".to_owned(),

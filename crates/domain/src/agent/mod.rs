@@ -159,6 +159,9 @@ pub enum Input {
         /// Where the host stands.
         place: Place,
     },
+    /// All that the higher system has for this host was read, to the end: what was not told by now there is not. Only then a
+    /// delegation whose end has come is known not to have been renewed.
+    Read,
 }
 
 /// What the executor does after the writes are durable.
@@ -225,6 +228,8 @@ pub struct Agent {
     lines: BTreeMap<LineId, AgentLine>,
     /// What is delegated to relays, and where this host stands; until it is told, jobs are those of the managing server.
     rights: Option<(Rights, Place)>,
+    /// When all that the higher system has was last read, in this run.
+    read: Time,
     reported: u64,
     base: u64,
     /// Which start of the machine this is.
@@ -244,6 +249,7 @@ impl Agent {
             jobs: BTreeMap::new(),
             lines: BTreeMap::new(),
             rights: None,
+            read: Time(0),
             reported: 0,
             base: 0,
             boot: String::new(),
@@ -322,6 +328,7 @@ impl Agent {
             Input::Cleared(code) => self.cleared(code, now),
             Input::Receipt(receipt) => self.receipt(receipt),
             Input::Rights { rights, place } => self.rights = Some((rights, place)),
+            Input::Read => self.read = self.read.max(now),
         }
         self.finish(now)
     }
@@ -332,7 +339,10 @@ impl Agent {
         let busy = self.lines.values().any(|line| line.stage.is_active());
         let times = self.lines.values().flat_map(|line| {
             let known = self.jobs.get(&line.id.job);
-            let held = known.is_none_or(|known| known.job.intent == Intent::Suspended) && line.is_unbegun();
+            let stopped = |known: &KnownJob| {
+                known.job.intent == Intent::Suspended || self.has_ended(&known.job, self.now)
+            };
+            let held = known.is_none_or(stopped) && line.is_unbegun();
             let turn = !busy
                 && !held
                 && line.stage == Stage::Waiting
@@ -343,6 +353,7 @@ impl Agent {
             let waits = known.filter(|_| line.may_be_chosen() && line.offered);
             let required = waits.and_then(|known| known.job.terms.required_from);
             let lapses = known.filter(|_| line.is_unbegun()).and_then(|known| self.lapses(&known.job));
+            let lapses = lapses.filter(|at| *at > self.now);
             [start, end, lapses, required.filter(|from| *from > self.now)].into_iter().flatten()
         });
         let open = self.jobs_with_open_lines();

@@ -1,6 +1,7 @@
 //! Orders: jobs are taken in by revision, lines opened, cancelled, superseded.
 
 use super::{Agent, AgentLine, KnownJob, LineId, Stage, Write, forgotten_at};
+use crate::delegated::Lapsed;
 use crate::ids::{JobKey, SERVER};
 use crate::instruction::State;
 use crate::job::{Gate, Intent, Job, JobType, gate};
@@ -74,12 +75,21 @@ impl Agent {
             let Some(known) = self.jobs.get(&id.job).filter(|known| known.job.key.issuer != SERVER) else {
                 continue;
             };
-            if let Err(lapsed) = rights.in_force(&known.job, Some(&place), now) {
+            let Err(lapsed) = rights.goes_on(&known.job, &place, now) else { continue };
+            // That it ended nobody told: it may have been renewed while this host heard nothing. Until that is known it is held.
+            let unsure = rights.ends(&id.job.issuer).is_some_and(|end| self.read < end);
+            if lapsed != Lapsed::Ended || !unsure {
                 let text = lapsed.told(&id.job.issuer);
                 self.end(&id, Outcome::with(State::Cancelled, "", &text), now);
             }
         }
         self.rights = Some((rights, place));
+    }
+
+    /// Whether the end has come of what is delegated to the relay that made a job, as far as is known here.
+    pub(super) fn has_ended(&self, job: &Job, now: Time) -> bool {
+        let rights = self.rights.as_ref().filter(|_| job.key.issuer != SERVER);
+        rights.is_some_and(|(rights, place)| rights.goes_on(job, place, now) == Err(Lapsed::Ended))
     }
 
     /// When a job ends to be what was delegated to the relay that made it, by time alone.

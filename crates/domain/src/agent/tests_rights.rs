@@ -7,6 +7,7 @@ use crate::ids::PackageId;
 use crate::instruction::State;
 use crate::job::tests::{host, job, place};
 use crate::job::{HostRole, JobType};
+use crate::place::Above;
 use crate::report::LineEvent;
 
 fn by_osaka(number: u64, job_type: JobType) -> Job {
@@ -79,8 +80,49 @@ fn at_its_end_by_this_hosts_clock_it_stops_by_itself() {
     agent.step(rights(&BOTH, &["own"], end), NOW, 0);
     assert_eq!(agent.wakes_at(), Some(end));
     assert_eq!(ends(&agent.step(Input::Tick, Time(end.0 - 1), 0)), vec![]);
-    let step = agent.step(Input::Tick, end, 0);
+    // It is held; it ends when nothing else was told after that.
+    assert_eq!(ends(&agent.step(Input::Tick, end, 0)), vec![]);
+    assert_eq!(agent.wakes_at(), Some(NOW.plus_days(90)));
+    let step = agent.step(Input::Read, end, 0);
     assert_eq!(texts(&step), vec!["the delegation of osaka has ended"; 2]);
+}
+
+#[test]
+fn a_delegation_renewed_while_the_host_was_off_ends_nothing() {
+    let (mut agent, install, offer) = scene();
+    let end = NOW.plus_secs(600);
+    agent.step(rights(&BOTH, &["own"], end), NOW, 0);
+    agent.step(Input::Read, NOW, 0);
+    // It starts again after the end, and knows the old delegation first of all; a user chooses the offer.
+    let known = agent.jobs().cloned().collect();
+    let mut agent = Agent::restore(host(1), "pc1", Incarnation(1), known, 0, &[]);
+    let late = Time(install.at.map_or(0, |at| at.0));
+    assert_eq!(ends(&agent.step(rights(&BOTH, &["own"], end), late, 0)), vec![]);
+    let step = agent.resume(late);
+    assert_eq!((ends(&step), &step.effects), (vec![], &vec![]), "nothing begins of what may have ended");
+    assert!(agent.lines().all(|line| line.waits_with(Code::NotTrusted)));
+    assert!(agent.wakes_at().is_some_and(|at| at > late));
+    let step = agent.step(rights(&BOTH, &["own"], NOW.plus_days(30)), late, 0);
+    assert_eq!(step.effects.iter().filter(|effect| matches!(effect, Effect::Probe(_))).count(), 1);
+    assert_eq!(ends(&agent.step(Input::Read, late, 0)), vec![]);
+    assert!(
+        agent.lines().any(|line| line.id == id(&install)) && agent.lines().any(|line| line.id == id(&offer))
+    );
+}
+
+#[test]
+fn what_is_taken_in_when_the_delegation_has_ended_does_not_begin() {
+    let mut agent = agent();
+    let end = NOW.plus_secs(600);
+    agent.step(rights(&BOTH, &["own"], end), NOW, 0);
+    let install = by_osaka(1, JobType::Install);
+    agent.step(order(&install), NOW, 0);
+    agent.step(Input::Probed(id(&install), Ok(Found::Other)), NOW, 0);
+    // The machine slept meanwhile: the answer comes before anything else.
+    let step = agent.step(Input::Obtained(id(&install), Ok(Ready::default())), end, 0);
+    assert!(!step.effects.iter().any(|effect| matches!(effect, Effect::Install(_))), "{step:?}");
+    let step = agent.step(rights(&BOTH, &["own"], NOW.plus_days(30)), end, 0);
+    assert!(step.effects.iter().any(|effect| matches!(effect, Effect::Probe(_))), "{step:?}");
 }
 
 #[test]
@@ -88,6 +130,19 @@ fn a_host_that_is_moved_away_from_the_relay_has_nothing_of_it_left_to_begin() {
     let (mut agent, ..) = scene();
     let Input::Rights { rights, .. } = rights(&BOTH, &["own"], NOW.plus_days(30)) else { unreachable!() };
     let step = agent.step(Input::Rights { rights, place: place(1, HostRole::Client, &[3]) }, NOW, 0);
+    assert_eq!(texts(&step), vec!["this host is not below osaka any more"; 2]);
+}
+
+#[test]
+fn a_host_that_calls_another_system_while_the_relay_is_away_keeps_what_it_has_of_it() {
+    let (mut agent, ..) = scene();
+    let Input::Rights { rights, .. } = rights(&BOTH, &["own"], NOW.plus_days(30)) else { unreachable!() };
+    let osaka = Above { id: host(2), relay: true, name: "osaka".into(), urls: Vec::new() };
+    let away = Place { above: vec![osaka], ..place(1, HostRole::Client, &[3]) };
+    let step = agent.step(Input::Rights { rights: rights.clone(), place: away.clone() }, NOW, 0);
+    assert_eq!(texts(&step), Vec::<String>::new());
+    // The list is signed: once the relay is taken out of it, the host has left.
+    let step = agent.step(Input::Rights { rights, place: Place { above: Vec::new(), ..away } }, NOW, 0);
     assert_eq!(texts(&step), vec!["this host is not below osaka any more"; 2]);
 }
 

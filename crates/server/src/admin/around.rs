@@ -172,7 +172,8 @@ impl<'a> Around<'a> {
             return None;
         }
         let is_below = self.scene.fleet.route(host).iter().any(|relay| relay.name == *issuer);
-        (!is_below).then(|| format!("{} is not below {issuer} any more", host.name))
+        let may_come_back = host.above.iter().any(|above| above.relay && above.name == *issuer);
+        (!is_below && !may_come_back).then(|| format!("{} is not below {issuer} any more", host.name))
     }
 
     /// How much of a package a host has, 0 to 100, while it is taking it in.

@@ -1,7 +1,7 @@
 //! What is delegated to relays: one signed document each, in revisions. The managing server makes them; they go to the relay,
 //! to everybody below it, who judge its jobs by them, and to the relays on the way, who pass such jobs' reports on.
 
-use packhorse_domain::delegated::Delegation;
+use packhorse_domain::delegated::{Delegation, Lapsed};
 use packhorse_domain::ids::HostId;
 use packhorse_domain::instruction::Verdict;
 use packhorse_domain::report::Body;
@@ -62,8 +62,13 @@ pub fn scope(connection: &Connection, issuer: &str) -> Result<Option<HostId>, Db
 /// What became of a delegation that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Came {
-    /// It is newer than what was known; these lower systems have something new in their feeds.
-    Taken(Vec<HostRow>),
+    /// It is newer than what was known.
+    Taken {
+        /// Lower systems with something new in their feeds.
+        lowers: Vec<HostRow>,
+        /// Jobs that the end of the one before had stopped, and that go on.
+        resumed: Vec<JobRow>,
+    },
     /// It is known.
     Known,
     /// It is older than what is known.
@@ -83,7 +88,7 @@ pub fn set(
     doc.validate().map_err(|error| DbError::refused("limit", error.to_string(), None))?;
     let envelope = authority.sign_delegation(doc).map_err(DbError::internal)?;
     match take(tx, doc, &envelope, now)? {
-        Came::Taken(lowers) => Ok(lowers),
+        Came::Taken { lowers, .. } => Ok(lowers),
         Came::Known | Came::Older => Err(DbError::internal("a delegation that is not newer")),
     }
 }
@@ -109,14 +114,15 @@ pub fn take(tx: &Connection, doc: &DelegationDoc, envelope: &[u8], now: Time) ->
                ON CONFLICT (relay) DO UPDATE SET name = excluded.name, revision = excluded.revision,
                  envelope = excluded.envelope";
     tx.prepare_cached(sql)?.execute(params![relay.0, doc.name, doc.revision as i64, envelope])?;
+    let resumed = resume_ended(tx, &doc.name, &doc.delegation(), now)?;
     stop_lapsed(tx, &doc.name, &doc.delegation(), now)?;
     let order = Order::Delegation(ByteBuf::from(envelope.to_vec()));
     if hosts::own_route(tx)?.contains(&relay) {
-        return Ok(Came::Taken(orders::for_everybody(tx, &order)?));
+        return Ok(Came::Taken { lowers: orders::for_everybody(tx, &order)?, resumed });
     }
     let via: Vec<HostRow> = hosts::by_id(tx, &relay)?.into_iter().map(|host| host.via).collect();
     feeds::append(tx, &via.iter().map(|via| (*via, order.clone())).collect::<Vec<_>>())?;
-    Ok(Came::Taken(via))
+    Ok(Came::Taken { lowers: via, resumed })
 }
 
 /// The relay itself says that it has taken its delegation in: also one that is known, for a managing server that was restored
@@ -150,12 +156,57 @@ pub fn stop_lapsed(
         let Some(job) = read_own_job(&envelope) else { continue };
         if let Err(lapsed) = delegation.covers(&job, is_servers, now) {
             any = true;
-            let sql = "UPDATE jobs SET intent = 'cancelled', stopped = ?2 WHERE row = ?1";
-            tx.prepare_cached(sql)?.execute(params![row, lapsed.told(issuer)])?;
+            let sql = "UPDATE jobs SET intent = 'cancelled', stopped = ?2,
+                         stopped_by_end = CASE WHEN ?3 THEN COALESCE(stopped_by_end, ?4) END WHERE row = ?1";
+            let by_end = lapsed == Lapsed::Ended;
+            tx.prepare_cached(sql)?.execute(params![row, lapsed.told(issuer), by_end, now.0])?;
             lines::judge_job(tx, row, Verdict::Cancelled, now)?;
         }
     }
     Ok(any)
+}
+
+/// Jobs that were stopped because their delegation's end had come go on when it turns out to have been renewed: hosts that did
+/// not hear of the end either have not ended them. What a newer delegation withdraws stays stopped for that reason.
+fn resume_ended(
+    tx: &Connection,
+    issuer: &str,
+    delegation: &Delegation,
+    now: Time,
+) -> Result<Vec<JobRow>, DbError> {
+    let stopped = stopped_by_end(tx, issuer, now)?;
+    if stopped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cabinets = own_trust(tx)?;
+    let is_servers = |cabinet: &str| cabinets.doc().cabinets.contains_key(cabinet);
+    let mut resumed = Vec::new();
+    for (row, envelope, at) in stopped {
+        let Some(job) = read_own_job(&envelope) else { continue };
+        match delegation.covers(&job, is_servers, now) {
+            Ok(()) => {
+                let sql = "UPDATE jobs SET intent = ?2, stopped = NULL, stopped_by_end = NULL WHERE row = ?1";
+                tx.prepare_cached(sql)?.execute(params![row, job.intent.as_str()])?;
+                lines::lift_cancel(tx, row, at)?;
+                resumed.push(row);
+            }
+            Err(Lapsed::Ended) => {}
+            Err(lapsed) => {
+                let sql = "UPDATE jobs SET stopped = ?2, stopped_by_end = NULL WHERE row = ?1";
+                tx.prepare_cached(sql)?.execute(params![row, lapsed.told(issuer)])?;
+            }
+        }
+    }
+    Ok(resumed)
+}
+
+fn stopped_by_end(tx: &Connection, issuer: &str, now: Time) -> Result<Vec<(JobRow, Vec<u8>, Time)>, DbError> {
+    let sql = "SELECT row, envelope, stopped_by_end FROM jobs
+               WHERE issuer = ?1 AND stopped IS NOT NULL AND stopped_by_end IS NOT NULL AND until > ?2";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement
+        .query_map(params![issuer, now.0], |row| Ok((row.get(0)?, row.get(1)?, Time(row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The trust document of this system: verified when it was stored.
@@ -203,8 +254,8 @@ impl Command for StopEnded {
     }
 }
 
-/// A host that stands elsewhere than before: jobs of relays that it is not below (any more) are nothing for it that they have
-/// not begun to be. The host says the same of itself.
+/// A host that stands elsewhere than before, or may call others: jobs of relays that it has left are nothing for it that they
+/// have not begun to be. A relay that it may come back to by itself it has not left. The host says the same of itself.
 ///
 /// # Errors
 /// The database's.
@@ -215,7 +266,7 @@ pub fn left(tx: &Connection, host: HostRow, now: Time) -> Result<(), DbError> {
     let mut statement = tx.prepare_cached("SELECT name, relay FROM delegations")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, HostId(row.get(1)?))))?;
     let relays = rows.collect::<Result<Vec<(String, HostId)>, _>>()?;
-    let left = relays.iter().filter(|(_, relay)| !place.is_below(relay) && !above.contains(relay));
+    let left = relays.iter().filter(|(_, relay)| !place.may_be_below(relay) && !above.contains(relay));
     let left = serde_json::to_string(&left.map(|(name, _)| name).collect::<Vec<_>>());
     let change = meta::next(tx, "change")?;
     let sql = format!(
@@ -284,7 +335,7 @@ mod tests {
             feeds::ensure(&connection, row).unwrap();
         }
         let taken = take(&connection, &doc(2, false), &[1], Time(5)).unwrap();
-        assert_eq!(taken, Came::Taken(vec![1]), "the way to osaka");
+        assert_eq!(taken, Came::Taken { lowers: vec![1], resumed: vec![] }, "the way to osaka");
         assert_eq!(take(&connection, &doc(2, false), &[1], Time(5)).unwrap(), Came::Known);
         assert_eq!(take(&connection, &doc(1, false), &[1], Time(5)).unwrap(), Came::Older);
         assert_eq!(
@@ -294,7 +345,7 @@ mod tests {
         assert_eq!(scope(&connection, "osaka").unwrap(), Some(HostId([2; 16])));
         // At osaka itself, and below it: to everybody.
         super::super::meta::set(&connection, "route", [2u8; 16].to_vec()).unwrap();
-        let Came::Taken(mut lowers) = take(&connection, &doc(3, true), &[1], Time(5)).unwrap() else {
+        let Came::Taken { mut lowers, .. } = take(&connection, &doc(3, true), &[1], Time(5)).unwrap() else {
             panic!("it is newer")
         };
         lowers.sort_unstable();

@@ -225,6 +225,20 @@ pub fn judge_job(tx: &Connection, job: JobRow, verdict: Verdict, now: Time) -> R
     Ok(tx.prepare_cached(&sql)?.execute(params![job, verdict.as_str(), now.0, change])? as u64)
 }
 
+/// Takes back what [`judge_job`] said since a time of a job that was cancelled and goes on after all.
+///
+/// # Errors
+/// The database's.
+pub fn lift_cancel(tx: &Connection, job: JobRow, since: Time) -> Result<u64, DbError> {
+    let change = meta::next(tx, "change")?;
+    let sql = format!(
+        "UPDATE lines SET verdict = NULL, verdict_at = NULL, change = ?3
+         WHERE job = ?1 AND verdict = 'cancelled' AND verdict_at >= ?2 AND NOT begun AND state IN ({})",
+        unbegun_words()
+    );
+    Ok(tx.prepare_cached(&sql)?.execute(params![job, since.0, change])? as u64)
+}
+
 /// The verdict over lines of older jobs of the same issuer whose package (same cabinet and name) a newer job brings to the
 /// same host: jobs of the same type, of offers what nobody has chosen; and an install also takes the place of offers of the
 /// same or a lower version that nobody has chosen. The same rule as the host's (`domain::agent`). (A retry of an older job

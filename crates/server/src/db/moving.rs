@@ -103,6 +103,9 @@ impl Way<'_> {
             let via = higher.map_or(host.row, |relay| relay.via);
             lowers.extend(tell_old_way(tx, host, via)?);
             lowers.extend(hand_over(tx, host.row, via, self.capabilities, self.now)?);
+        } else {
+            // It may have called a relay by itself that is not among those it may call any more.
+            delegations::left(tx, host.row, self.now)?;
         }
         Ok(lowers)
     }

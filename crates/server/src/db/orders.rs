@@ -182,10 +182,14 @@ impl TakeOrders {
         taken: &mut TakenOrders,
     ) -> Result<(), DbError> {
         match delegations::take(tx, doc, envelope, self.now)? {
-            delegations::Came::Taken(lowers) => {
+            delegations::Came::Taken { lowers, resumed } => {
                 // Jobs may have been stopped.
                 taken.jobs = true;
                 taken.lowers.extend(lowers);
+                // A feed that was made anew meanwhile does not have them.
+                for job in resumed {
+                    taken.lowers.extend(jobs::dispatch(tx, job, None, &self.capabilities)?);
+                }
             }
             delegations::Came::Known => {}
             delegations::Came::Older => {

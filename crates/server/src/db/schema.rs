@@ -292,6 +292,8 @@ CREATE TABLE retired (id BLOB PRIMARY KEY, name TEXT NOT NULL, revision INTEGER 
   at INTEGER NOT NULL, removed INTEGER NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
 -- hosts: when a host was moved away.
 ALTER TABLE moved ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+-- delegations: when a job was stopped because the delegation's end had come; NULL if it was stopped by a word.
+ALTER TABLE jobs ADD COLUMN stopped_by_end INTEGER;
 ";
 
 #[cfg(test)]

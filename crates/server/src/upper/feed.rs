@@ -75,6 +75,7 @@ async fn ask(system: &Arc<System>) -> Result<(), FeedError> {
     // A job for very many hosts carries all their ids in one order.
     let response: FeedResponse =
         upper.link().call_up_to(RESPONSE_BYTES_MAX, FEED, &request, patience).await?;
+    let answered = now();
     meet(system, &response).await?;
     let complete = !response.more;
     let batch = Batch {
@@ -84,11 +85,15 @@ async fn ask(system: &Arc<System>) -> Result<(), FeedError> {
     };
     let (orders, next) = receive(cursor, batch)?;
     if orders.is_empty() && cursor == Some(next) && (!complete || system.is_ready()) {
+        if complete {
+            system.set_read(answered);
+        }
         return Ok(());
     }
     let judged = judge(system, orders);
     store(system, judged, next, complete).await?;
     if complete {
+        system.set_read(answered);
         system.set_ready();
     }
     Ok(())

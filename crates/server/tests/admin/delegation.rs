@@ -282,6 +282,22 @@ async fn at_its_end_a_delegation_stops_what_has_not_begun() {
         (&json!("cancelled"), &json!("the delegation of osaka has ended")),
         "{view}"
     );
+    // A renewal that was on its way: what nobody has ended goes on.
+    let renewed = scene.grant(365).await;
+    assert_eq!(renewed["revoked"], false);
+    let stands = async || {
+        let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+        let line = &view["instructions"][0];
+        (line["state"].as_str().unwrap().to_owned(), line["result"]["text"].clone())
+    };
+    assert_eq!(stands().await.0, "waiting");
+    // What was withdrawn after the end does not come back with the next grant.
+    scene.grant(1).await;
+    db.write(StopEnded(now().plus_days(1))).await.unwrap();
+    scene.top.done("/admin/v1/relays/osaka/revoke", &json!({})).await;
+    assert_eq!(stands().await, ("cancelled".to_owned(), json!("the delegation of osaka was revoked")));
+    scene.grant(365).await;
+    assert_eq!(stands().await.0, "cancelled");
 }
 
 #[tokio::test]
@@ -298,4 +314,36 @@ async fn a_host_moved_away_from_a_relay_has_nothing_left_to_begin_of_its_jobs() 
         (&json!("cancelled"), &json!("pc1 is not below osaka any more")),
         "{view}"
     );
+}
+
+#[tokio::test]
+async fn a_host_that_may_come_back_to_a_relay_keeps_what_it_has_not_begun_of_its_jobs() {
+    let scene = Scene::new().await;
+    let sendai = scene.top.join("sendai", HostRole::Relay, None).await;
+    for relay in [&scene.osaka, &sendai] {
+        let sql = "UPDATE hosts SET urls = CAST(?2 AS TEXT) WHERE id = ?1";
+        let urls = b"[\"https://relay.example:7443\"]".to_vec();
+        scene.top.system.db.write(Sql(sql, relay.id, urls)).await.unwrap();
+    }
+    scene.told().await;
+    scene.grant(365).await;
+    scene.says(1, &scene.job(Clause::All { relays: false }, 1), vec![], &scene.key).await;
+    let stands = async || {
+        let view = scene.top.get("/admin/v1/jobs/osaka:1").await;
+        let line = &view["instructions"][0];
+        (line["state"].as_str().unwrap().to_owned(), line["result"]["text"].clone())
+    };
+    let call = async |above: &[&str]| {
+        let body = json!({"to": above[0], "then": above[1..]});
+        scene.top.done("/admin/v1/hosts/pc1/move", &body).await;
+    };
+    // What the managing server makes of a call of a host whose first system is away is such a place.
+    call(&["sendai", "osaka"]).await;
+    assert_eq!(stands().await.0, "waiting");
+    call(&["osaka", "sendai"]).await;
+    assert_eq!(stands().await.0, "waiting");
+    // It goes on to call sendai; osaka is not for it any more.
+    call(&["sendai", "osaka"]).await;
+    call(&["sendai"]).await;
+    assert_eq!(stands().await, ("cancelled".to_owned(), json!("pc1 is not below osaka any more")));
 }
