@@ -134,6 +134,11 @@ impl Code {
         Code::ALL.into_iter().find(|code| code.as_str() == word)
     }
 
+    /// Whether it is trouble with taking a package in, which a relay may tell of itself.
+    pub fn is_of_taking_in(self) -> bool {
+        matches!(self, Code::Network | Code::Disk | Code::Content | Code::NotTrusted)
+    }
+
     /// The few words for a group of lines: `11 off`.
     pub fn brief(self) -> &'static str {
         match self {
@@ -331,7 +336,7 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
             held_at_relay(line, facts).unwrap_or_else(|| own.clone())
         }
         (Some(own), _) if (facts.online || begun) && !own.is_over(now) => {
-            newest_of_relay(facts).unwrap_or_else(|| own.clone())
+            newest_of_relay(own, facts).unwrap_or_else(|| own.clone())
         }
         (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(
@@ -346,9 +351,11 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     })
 }
 
-/// Of a transfer the relay itself is the host: its trouble now says more than what it wrote down of it.
-fn newest_of_relay(facts: &LineFacts<'_>) -> Option<Reason> {
-    facts.route.last().filter(|relay| relay.name == facts.host)?.trouble.clone()
+/// Of a transfer the relay itself is the host: its trouble now says more than the trouble it wrote down. Whatever else a line
+/// at a relay waits for (its room, the other installer, its time) has nothing to do with how the package comes.
+fn newest_of_relay(own: &Reason, facts: &LineFacts<'_>) -> Option<Reason> {
+    let relay = facts.route.last().filter(|relay| relay.name == facts.host && !relay.has_copy)?;
+    relay.trouble.clone().filter(|_| own.code().is_of_taking_in())
 }
 
 fn twins(facts: &LineFacts<'_>) -> Reason {
@@ -618,6 +625,35 @@ mod tests {
             Some(Reason::new(Code::ChosenFor, "pc17", Time(1), NextTry::At(Time(20)), "nothing to do", ""));
         let code = |now| shown(&line, &facts(&job, &[]), now).unwrap().code();
         assert_eq!((code(Time(19)), code(Time(20))), (Code::ChosenFor, Code::OnItsWay));
+    }
+
+    #[test]
+    fn what_a_relay_tells_of_a_package_stands_only_over_trouble_with_getting_it() {
+        let job = JobKey::server(1, 3);
+        let reason = |code| Reason::new(code, "osaka", Time(1), NextTry::WhenCleared, "wait", "so");
+        let shown_over = |own, has_copy, host: &str| {
+            let relay = RelayFacts {
+                name: "osaka".into(),
+                online: true,
+                last_seen: Time(7),
+                has_copy,
+                percent: None,
+                suspended: None,
+                shut: None,
+                trouble: Some(reason(Code::Content)),
+            };
+            let line = Line { reason: Some(reason(own)), ..Line::new(1, Time(0)) };
+            shown(&line, &LineFacts { host, ..facts(&job, &[relay]) }, Time(9)).unwrap().code()
+        };
+        for own in Code::ALL.into_iter().filter(|code| *code != Code::Suspended) {
+            let newest = if own.is_of_taking_in() { Code::Content } else { own };
+            assert_eq!(shown_over(own, false, "osaka"), newest);
+            // With the package there, trouble is of another time.
+            assert_eq!(shown_over(own, true, "osaka"), own);
+            // A host's own disk is its own, whatever its relay has.
+            let at_host = if own == Code::Network { Code::Content } else { own };
+            assert_eq!(shown_over(own, false, "pc17"), at_host);
+        }
     }
 
     #[test]
