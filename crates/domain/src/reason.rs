@@ -193,6 +193,9 @@ pub struct Reason {
     detail: String,
 }
 
+/// Trouble that is there is said anew with every try. With the way to here and clocks that differ, in seconds.
+const OUT_OF_DATE_SECS: i64 = 180;
+
 /// Longest detail or clear text, in bytes; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 1000;
 
@@ -246,6 +249,12 @@ impl Reason {
         let timed =
             matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
         self.code == Code::Suspended || timed && matches!(self.next_try, NextTry::At(at) if at <= now)
+    }
+
+    /// Whether it was to be tried again a while ago, and nothing was heard of that: whoever said it says it no more, as after
+    /// a restart.
+    pub fn is_out_of_date(&self, now: Time) -> bool {
+        matches!(self.next_try, NextTry::At(at) if now.secs_since(at) > OUT_OF_DATE_SECS)
     }
 
     /// Whether both say the same, apart from since when.
@@ -654,6 +663,16 @@ mod tests {
             let at_host = if own == Code::Network { Code::Content } else { own };
             assert_eq!(shown_over(own, false, "pc17"), at_host);
         }
+    }
+
+    #[test]
+    fn trouble_of_which_nothing_is_heard_any_more_is_out_of_date() {
+        let tried = |next_try| Reason::new(Code::Disk, "osaka", Time(1), next_try, "wait", "so");
+        let at = Time(0).plus_secs(1000);
+        let said = tried(NextTry::At(at));
+        assert!(!said.is_out_of_date(at.plus_secs(-500)) && !said.is_out_of_date(at.plus_secs(180)));
+        assert!(said.is_out_of_date(at.plus_secs(181)));
+        assert!(!tried(NextTry::WhenCleared).is_out_of_date(at.plus_secs(86_400)));
     }
 
     #[test]
