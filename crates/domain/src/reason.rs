@@ -134,6 +134,11 @@ impl Code {
         Code::ALL.into_iter().find(|code| code.as_str() == word)
     }
 
+    /// Whether it is trouble with taking a package in, which a relay may tell of itself.
+    pub fn is_of_taking_in(self) -> bool {
+        matches!(self, Code::Network | Code::Disk | Code::Content | Code::NotTrusted)
+    }
+
     /// The few words for a group of lines: `11 off`.
     pub fn brief(self) -> &'static str {
         match self {
@@ -188,6 +193,9 @@ pub struct Reason {
     detail: String,
 }
 
+/// Trouble that is there is said anew with every try. With the way to here and clocks that differ, in seconds.
+const OUT_OF_DATE_SECS: i64 = 180;
+
 /// Longest detail or clear text, in bytes; longer ones are cut.
 pub const TEXT_BYTES_MAX: usize = 1000;
 
@@ -241,6 +249,12 @@ impl Reason {
         let timed =
             matches!(self.code, Code::Scheduled | Code::ChosenFor | Code::Postponed | Code::HeldUntil);
         self.code == Code::Suspended || timed && matches!(self.next_try, NextTry::At(at) if at <= now)
+    }
+
+    /// Whether it was to be tried again a while ago, and nothing was heard of that: whoever said it says it no more, as after
+    /// a restart.
+    pub fn is_out_of_date(&self, now: Time) -> bool {
+        matches!(self.next_try, NextTry::At(at) if now.secs_since(at) > OUT_OF_DATE_SECS)
     }
 
     /// Whether both say the same, apart from since when.
@@ -331,7 +345,7 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
             held_at_relay(line, facts).unwrap_or_else(|| own.clone())
         }
         (Some(own), _) if (facts.online || begun) && !own.is_over(now) => {
-            newest_of_relay(facts).unwrap_or_else(|| own.clone())
+            newest_of_relay(own, facts).unwrap_or_else(|| own.clone())
         }
         (_, false) if line.state == State::Offered => not_chosen(line, facts),
         (None, true) => Reason::new(
@@ -346,9 +360,11 @@ pub fn shown(line: &Line, facts: &LineFacts<'_>, now: Time) -> Option<Reason> {
     })
 }
 
-/// Of a transfer the relay itself is the host: its trouble now says more than what it wrote down of it.
-fn newest_of_relay(facts: &LineFacts<'_>) -> Option<Reason> {
-    facts.route.last().filter(|relay| relay.name == facts.host)?.trouble.clone()
+/// Of a transfer the relay itself is the host: its trouble now says more than the trouble it wrote down. Whatever else a line
+/// at a relay waits for (its room, the other installer, its time) has nothing to do with how the package comes.
+fn newest_of_relay(own: &Reason, facts: &LineFacts<'_>) -> Option<Reason> {
+    let relay = facts.route.last().filter(|relay| relay.name == facts.host && !relay.has_copy)?;
+    relay.trouble.clone().filter(|_| own.code().is_of_taking_in())
 }
 
 fn twins(facts: &LineFacts<'_>) -> Reason {
@@ -618,6 +634,45 @@ mod tests {
             Some(Reason::new(Code::ChosenFor, "pc17", Time(1), NextTry::At(Time(20)), "nothing to do", ""));
         let code = |now| shown(&line, &facts(&job, &[]), now).unwrap().code();
         assert_eq!((code(Time(19)), code(Time(20))), (Code::ChosenFor, Code::OnItsWay));
+    }
+
+    #[test]
+    fn what_a_relay_tells_of_a_package_stands_only_over_trouble_with_getting_it() {
+        let job = JobKey::server(1, 3);
+        let reason = |code| Reason::new(code, "osaka", Time(1), NextTry::WhenCleared, "wait", "so");
+        let shown_over = |own, has_copy, host: &str| {
+            let relay = RelayFacts {
+                name: "osaka".into(),
+                online: true,
+                last_seen: Time(7),
+                has_copy,
+                percent: None,
+                suspended: None,
+                shut: None,
+                trouble: Some(reason(Code::Content)),
+            };
+            let line = Line { reason: Some(reason(own)), ..Line::new(1, Time(0)) };
+            shown(&line, &LineFacts { host, ..facts(&job, &[relay]) }, Time(9)).unwrap().code()
+        };
+        for own in Code::ALL.into_iter().filter(|code| *code != Code::Suspended) {
+            let newest = if own.is_of_taking_in() { Code::Content } else { own };
+            assert_eq!(shown_over(own, false, "osaka"), newest);
+            // With the package there, trouble is of another time.
+            assert_eq!(shown_over(own, true, "osaka"), own);
+            // A host's own disk is its own, whatever its relay has.
+            let at_host = if own == Code::Network { Code::Content } else { own };
+            assert_eq!(shown_over(own, false, "pc17"), at_host);
+        }
+    }
+
+    #[test]
+    fn trouble_of_which_nothing_is_heard_any_more_is_out_of_date() {
+        let tried = |next_try| Reason::new(Code::Disk, "osaka", Time(1), next_try, "wait", "so");
+        let at = Time(0).plus_secs(1000);
+        let said = tried(NextTry::At(at));
+        assert!(!said.is_out_of_date(at.plus_secs(-500)) && !said.is_out_of_date(at.plus_secs(180)));
+        assert!(said.is_out_of_date(at.plus_secs(181)));
+        assert!(!tried(NextTry::WhenCleared).is_out_of_date(at.plus_secs(86_400)));
     }
 
     #[test]

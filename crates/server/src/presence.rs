@@ -163,6 +163,14 @@ impl PresenceBook {
         inner.troubled.extend(troubled);
     }
 
+    /// These words were taken to be told, and did not arrive: they are told again, also what is over and so stands nowhere
+    /// any more.
+    pub fn not_told(&self, progress: &[(HostId, PackageId)], trouble: &[(HostId, PackageId)]) {
+        let mut inner = self.inner();
+        inner.moved.extend(progress);
+        inner.troubled.extend(trouble);
+    }
+
     /// Marks these as changed, as far as anything is known of them.
     pub fn tell_again(&self, hosts: &[HostId]) {
         let mut inner = self.inner();
@@ -213,6 +221,7 @@ impl PresenceBook {
             inner.changed.remove(host);
             inner.unwritten.remove(host);
             inner.progress.remove(host);
+            inner.trouble.remove(host);
         }
     }
 
@@ -226,10 +235,12 @@ impl PresenceBook {
         let mut inner = self.inner();
         let of = inner.trouble.entry(relay).or_default();
         let news = of.get(&package) != reason.as_ref();
+        let mut told: Vec<PackageId> = news.then_some(package).into_iter().collect();
         match reason {
             Some(reason) => {
                 if of.len() >= TROUBLE_MAX && !of.contains_key(&package) {
-                    of.clear();
+                    // What is forgotten here does not stand at the higher system either.
+                    told.extend(of.drain().map(|(package, _)| package));
                 }
                 of.insert(package, reason);
             }
@@ -238,8 +249,8 @@ impl PresenceBook {
         if of.is_empty() {
             inner.trouble.remove(&relay);
         }
-        if news && self.tells && inner.troubled.len() < MOVED_MAX {
-            inner.troubled.insert((relay, package));
+        if self.tells && inner.troubled.len() < MOVED_MAX {
+            inner.troubled.extend(told.into_iter().map(|package| (relay, package)));
         }
         news
     }
@@ -345,11 +356,37 @@ mod tests {
         assert_eq!(book.take_troubled(9)[0].reason.as_ref().map(|said| &*said.code), Some("network"));
         assert!(book.troubled(relay, package, None) && book.trouble(&relay, &package).is_none());
         assert_eq!(book.take_troubled(9)[0].reason, None);
-        let top = PresenceBook::new(false);
+        let (top, full) = (PresenceBook::new(false), PresenceBook::new(true));
         for n in 0..=255 {
+            full.troubled(relay, PackageId([n; 32]), reason(Code::Content));
             top.troubled(relay, PackageId([n; 32]), reason(Code::Content));
         }
         assert!(top.inner().trouble[&relay].len() <= TROUBLE_MAX && top.inner().troubled.is_empty());
+        // What there are too many of is told to be over.
+        let said = full.take_troubled(999);
+        let stand = said.iter().filter(|word| word.reason.is_some()).count();
+        assert_eq!((said.len(), stand), (256, full.inner().trouble[&relay].len()));
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_told_again_also_that_it_is_over() {
+        use packhorse_domain::reason::{Code, NextTry};
+        let (book, relay, package) = (PresenceBook::new(true), HostId([1; 16]), PackageId([2; 32]));
+        let reason = Reason::new(Code::Disk, "osaka", Time(1), NextTry::WhenCleared, "wait", "so");
+        book.troubled(relay, package, Some(reason.clone()));
+        book.progressed(&[Progress { host: Fixed(relay.0), package: Fixed(package.0), percent: 100 }]);
+        book.troubled(relay, package, None);
+        assert_eq!((book.take_troubled(9).len(), book.take_progress(9).len()), (1, 1));
+        // All that is known is not all that was said.
+        book.all_changed();
+        assert!(book.take_troubled(9).is_empty() && book.take_progress(9).is_empty());
+        book.not_told(&[(relay, package)], &[(relay, package)]);
+        assert_eq!(book.take_troubled(9)[0].reason, None);
+        assert_eq!(book.take_progress(9)[0].percent, 100);
+        // A relay that is no more is in no trouble.
+        book.troubled(relay, package, Some(reason));
+        book.forget(&[relay]);
+        assert!(book.trouble(&relay, &package).is_none() && book.take_troubled(9)[0].reason.is_none());
     }
 
     #[test]

@@ -245,7 +245,11 @@ impl<'a> Around<'a> {
             percent: self.percent(relay, package),
             suspended: self.set_at(relay).and_then(|set| set.suspended_since),
             shut: self.set_at(relay).and_then(|set| hold::opens(&set.doc, self.now)),
-            trouble: self.system.presence.trouble(&relay.id, package),
+            trouble: self
+                .system
+                .presence
+                .trouble(&relay.id, package)
+                .filter(|said| !said.is_out_of_date(self.now)),
         }
     }
 

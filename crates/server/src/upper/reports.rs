@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_domain::ids::{HostId, PackageId};
+use packhorse_wire::bytes::{Id16, Id32};
 use packhorse_wire::messages::{
     PROTOCOL, REPORTS, REPORTS_MAX, ReportsRequest, ReportsResponse, Soft, TROUBLE_MAX,
 };
@@ -35,7 +37,7 @@ pub async fn run(system: Arc<System>) {
             }
             Err(error) => {
                 tracing::info!(%error, "the higher system takes no reports");
-                // What was to be said softly was taken for this request: say it again.
+                // What is known is said again: the higher system may be another one by then.
                 system.presence.all_changed();
                 let refused = if let SendError::Link(error) = &error { Some(error) } else { None };
                 rest(refused, failures).await;
@@ -72,6 +74,10 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
         return Ok(false);
     }
     let only_soft = through == after;
+    // All words but these are of something that is, and are said again by that.
+    let key = |host: &Id16, package: &Id32| (HostId(host.0), PackageId(package.0));
+    let progress: Vec<_> = soft.progress.iter().map(|step| key(&step.host, &step.package)).collect();
+    let trouble: Vec<_> = soft.trouble.iter().map(|word| key(&word.relay, &word.package)).collect();
     let request = ReportsRequest {
         v: PROTOCOL,
         run: upper.run,
@@ -82,7 +88,8 @@ async fn send(system: &Arc<System>) -> Result<bool, SendError> {
         reports,
         soft,
     };
-    let response: ReportsResponse = upper.link().call(REPORTS, &request, PATIENCE).await?;
+    let called = upper.link().call(REPORTS, &request, PATIENCE).await;
+    let response: ReportsResponse = called.inspect_err(|_| system.presence.not_told(&progress, &trouble))?;
     let mut next = packhorse_domain::outbox::Hop::meet(
         Some(hop),
         hop.server,
