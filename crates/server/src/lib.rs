@@ -21,6 +21,7 @@ mod days;
 pub mod db;
 pub mod error;
 pub mod folder;
+mod granting;
 mod hold;
 pub mod init;
 pub mod lower;

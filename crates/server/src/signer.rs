@@ -16,6 +16,7 @@ use rusqlite::Connection;
 use crate::authority::Authority;
 use crate::db::jobs::Incoming;
 use crate::db::{DbError, copies, delegations, lines, outbox};
+use crate::granting::{self, Lacks};
 
 /// Lists of hosts longer than this are not told upwards with a relay's job, in bytes: its lines are known there by what hosts
 /// say.
@@ -145,8 +146,8 @@ impl RelaySigner {
             Ok(()) => Ok(delegated),
             Err(Lapsed::Type(_)) => {
                 let message = format!("{}: this is not delegated to {name}", job_type.as_str());
-                let hint =
-                    format!("packhorse relay grant {name} --{}, at the managing server", job_type.as_str());
+                let lacks = Lacks::Type(job_type.as_str());
+                let hint = granting::command(name, Some(&self.delegation), lacks);
                 Err(DbError::refused("not_delegated", message, Some(&hint)))
             }
             Err(lapsed) => {

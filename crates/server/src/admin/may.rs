@@ -8,6 +8,7 @@ use packhorse_wire::signed::DelegationDoc;
 
 use super::AdminError;
 use super::auth::Asker;
+use crate::granting::{self, Lacks};
 use crate::signer::{RelaySigner, Signer};
 use crate::system::{System, now};
 
@@ -120,8 +121,11 @@ fn granted(system: &System, command: &str, only_stops: bool) -> Result<Delegatio
         Some(doc) => return Ok(doc.clone()),
     };
     let message = format!("{command}: {relay}'s administrator may not: {why}");
-    Err(AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message)
-        .hint(format!("packhorse relay grant {relay} --install --offer, at the managing server")))
+    Err(AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message).hint(granting::command(
+        relay,
+        delegations.of(relay),
+        Lacks::Force,
+    )))
 }
 
 /// At a relay a host that is not known is one that is not below it.
@@ -132,13 +136,18 @@ pub fn not_below(system: &System, command: &str, error: AdminError) -> AdminErro
     error.reworded(|message| format!("{command}: {message} below {}", system.config.name))
 }
 
-/// Refuses a cabinet that is not a relay's own.
-pub fn not_own_cabinet(relay: &str, command: &str, cabinet: &str) -> AdminError {
+/// Refuses a cabinet that is not a relay's own. `standing`: what was granted to it last.
+pub fn not_own_cabinet(
+    relay: &str,
+    standing: Option<&DelegationDoc>,
+    command: &str,
+    cabinet: &str,
+) -> AdminError {
     let shown: String = cabinet.chars().take(64).collect();
     let message = format!("{command}: cabinet {shown} is not one of {relay}'s own");
     AdminError::new(StatusCode::FORBIDDEN, "not_delegated", message).hint(format!(
-        "packhorse relay show {relay} names its own; packhorse relay grant {relay} --cabinet NAME --key packager.pub, \
-         at the managing server, gives it one"
+        "packhorse relay show {relay} names its own; this gives it one: {}",
+        granting::command(relay, standing, Lacks::Cabinet("NAME"))
     ))
 }
 

@@ -149,7 +149,12 @@ pub async fn remove(
     if at_relay {
         let delegation = may::delegation(system, "package remove")?;
         if !delegation.cabinets.iter().any(|own| own.name == query.cabinet) {
-            return Err(may::not_own_cabinet(&system.config.name, "package remove", &query.cabinet));
+            return Err(may::not_own_cabinet(
+                &system.config.name,
+                Some(&delegation),
+                "package remove",
+                &query.cabinet,
+            ));
         }
     }
     let (record, last) = system.db.write(Remove { query, at_relay, now: now() }).await?;

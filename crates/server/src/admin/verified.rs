@@ -14,6 +14,7 @@ use super::cabinets::unknown_cabinet;
 use super::keep::keep_until;
 use super::{AdminError, may};
 use crate::db::packages::{PackageRecord, order_word};
+use crate::granting::{self, Lacks};
 use crate::system::{System, now};
 
 /// Whose packages are taken here: at the managing server its trust document says it, at a relay its delegation.
@@ -44,7 +45,7 @@ impl Keyring {
                 let own = delegations.of(relay).filter(|doc| !doc.revoked);
                 let own = own.is_some_and(|doc| doc.cabinets.iter().any(|own| own.name == cabinet));
                 if known || !own {
-                    return Err(may::not_own_cabinet(relay, "package add", cabinet));
+                    return Err(may::not_own_cabinet(relay, delegations.of(relay), "package add", cabinet));
                 }
                 Ok(self.trust.packagers_in(delegations, relay, cabinet))
             }
@@ -58,9 +59,9 @@ impl Keyring {
                     "packhorse cabinet trust {cabinet} --key packager.pub, if this packager is to be trusted"
                 )
             }
-            Some((relay, _)) => format!(
-                "packhorse relay grant {relay} … --cabinet {cabinet} --key packager.pub, at the managing server"
-            ),
+            Some((relay, delegations)) => {
+                granting::command(relay, delegations.of(relay), Lacks::Cabinet(cabinet))
+            }
         }
     }
 }
