@@ -19,6 +19,7 @@ pub mod capability;
 pub mod copies;
 mod days;
 pub mod db;
+mod directory;
 pub mod error;
 pub mod folder;
 mod granting;

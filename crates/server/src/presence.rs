@@ -122,7 +122,9 @@ impl PresenceBook {
                 continue;
             }
             let seen = inner.hosts.entry(host).or_default();
-            seen.told = Some((word.online, Some(Time(word.last_seen).min(now))));
+            // By this system's clock: the relay's may be of another year. Nobody was heard last before they were.
+            let said = if word.online { now } else { Time(word.last_seen).min(now) };
+            seen.told = Some((word.online, Some(said).max(seen.last_seen())));
             seen.runs.twins_since = word.twins_since.map(Time);
             self.changed(&mut inner, host);
             inner.unwritten.insert(host);
@@ -340,6 +342,22 @@ mod tests {
         assert_eq!(book.take_changed(at(650), 0).len(), 0);
         assert_eq!(book.take_changed(at(650), 9).len(), 1);
         assert_eq!(book.take_changed(at(650), 9).len(), 0);
+    }
+
+    #[test]
+    fn a_relay_with_a_wrong_clock_makes_nobody_silent() {
+        let (book, host, relay) = (PresenceBook::new(false), HostId([1; 16]), HostId([2; 16]));
+        let at = |secs| Time(0).plus_secs(secs);
+        let word = |online, last_seen| {
+            [PresenceMsg { host: Fixed(host.0), online, last_seen: at(last_seen).0, twins_since: None }]
+        };
+        let seen = |secs| book.now(&host, at(secs)).last_seen;
+        book.told(&word(true, 5), &relay, at(1_000));
+        assert_eq!(seen(1_000), Some(at(1_000)));
+        book.told(&word(false, 6), &relay, at(2_000));
+        assert_eq!(seen(2_000), Some(at(1_000)), "it does not go backwards");
+        book.told(&word(false, 9_999), &relay, at(3_000));
+        assert_eq!(seen(3_000), Some(at(3_000)), "nor beyond now");
     }
 
     #[test]

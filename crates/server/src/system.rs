@@ -24,6 +24,7 @@ use crate::db::calling::Here;
 use crate::db::hosts::{Fleet, HostRow};
 use crate::db::retired::{self, Gone};
 use crate::db::{Db, DbError, control, delegations};
+use crate::directory::{Directory, Hosts};
 use crate::error::ServerError;
 use crate::folder::{Config, Folder};
 use crate::pace::Pace;
@@ -103,8 +104,7 @@ pub struct System {
     /// At a relay: when all that its higher system has was last read, in this run.
     read: AtomicI64,
     ready: AtomicBool,
-    directory: RwLock<Arc<HashMap<HostId, Listed>>>,
-    retired: RwLock<Arc<HashMap<HostId, Gone>>>,
+    directory: Directory,
     silent_days: AtomicI64,
     feeds: Mutex<HashMap<HostRow, Arc<Notify>>>,
     changes: watch::Sender<u64>,
@@ -186,8 +186,7 @@ impl System {
             server_life: AtomicU64::new(life),
             read: AtomicI64::new(0),
             ready: AtomicBool::new(parts.ready),
-            directory: RwLock::new(Arc::new(HashMap::new())),
-            retired: RwLock::new(Arc::new(HashMap::new())),
+            directory: Directory::default(),
             silent_days: AtomicI64::new(SILENT_DAYS),
             feeds: Mutex::new(HashMap::new()),
             changes: watch::Sender::new(0),
@@ -338,13 +337,17 @@ impl System {
 
     /// A host by its id.
     pub fn listed(&self, id: &HostId) -> Option<Listed> {
-        self.directory.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.directory.hosts().listed.get(id).cloned()
     }
 
     /// What is known of a host that was retired, and asks with a certificate of this generation.
     pub fn retired(&self, id: &HostId, generation: u64) -> Option<Gone> {
-        let known = self.retired.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(id).filter(|gone| generation <= gone.generation).cloned()
+        self.directory.hosts().retired.get(id).filter(|gone| generation <= gone.generation).cloned()
+    }
+
+    /// Whether this relay was retired itself: it serves nobody any more.
+    pub fn is_retired_itself(&self) -> bool {
+        self.directory.hosts().retired_itself
     }
 
     /// Not heard for longer than this, in days, a host is silent.
@@ -362,6 +365,7 @@ impl System {
     /// # Errors
     /// The database's.
     pub async fn reload_directory(&self) -> Result<(), DbError> {
+        let ticket = self.directory.ticket();
         let read = self.db.read(|connection| Ok((Fleet::load(connection)?, retired::all(connection)?)));
         let (fleet, gone) = read.await?;
         let listed = fleet.hosts().iter().map(|host| {
@@ -376,9 +380,11 @@ impl System {
             };
             (host.id, listed)
         });
-        let fresh = Arc::new(listed.collect());
-        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        *self.retired.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(gone);
+        let listed = listed.collect();
+        // One that joined anew has a newer certificate than the word speaks of.
+        let own = self.relay_id().and_then(|own| gone.get(&own));
+        let retired_itself = own.is_some_and(|word| self.certificate_generation() <= word.generation);
+        self.directory.put(ticket, Hosts { listed, retired: gone, retired_itself });
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use packhorse_domain::time::Time;
 use packhorse_server::db::hosts::{self, HostRecord};
 use packhorse_server::db::moving::MoveHost;
 use packhorse_server::db::tokens::MakeToken;
+use packhorse_server::db::{Command, DbError};
 use packhorse_server::system::{System, now};
 use packhorse_server::{InitOptions, RelayJoinOptions, Running, init, relay_join, start_relay, start_server};
 use packhorse_wire::bytes::Fixed;
@@ -159,14 +160,14 @@ fn proof(host: &Enrolled, to: &Live, number: u64) -> CallProof {
 }
 
 /// The host's link to another system than the one it joined.
-fn link(host: &Enrolled, to: &Live) -> packhorse_wire::net::Link {
+fn link(host: &HostIdentity, to: &Live) -> packhorse_wire::net::Link {
     let higher = Higher {
         url: to.url.clone(),
         role: if to.system.authority.is_some() { Role::Server } else { Role::Relay },
         id: to.system.id.to_string(),
         name: String::new(),
     };
-    HostIdentity { higher, ..host.identity.clone() }.link().unwrap()
+    HostIdentity { higher, ..host.clone() }.link().unwrap()
 }
 
 async fn call(
@@ -176,10 +177,14 @@ async fn call(
     proof: Option<CallProof>,
 ) -> Result<CallResponse, LinkError> {
     let request = CallRequest { v: PROTOCOL, place: ByteBuf::from(place.to_vec()), proof };
-    link(host, to).call(CALL, &request, PATIENCE).await
+    link(&host.identity, to).call(CALL, &request, PATIENCE).await
 }
 
 async fn feed(host: &Enrolled, to: &Live) -> Result<Vec<Order>, LinkError> {
+    feed_as(&host.identity, to).await
+}
+
+async fn feed_as(host: &HostIdentity, to: &Live) -> Result<Vec<Order>, LinkError> {
     let request = FeedRequest { v: PROTOCOL, run: 5, incarnation: 77, cursor: None, hold_secs: 0 };
     let response: FeedResponse = link(host, to).call(FEED, &request, PATIENCE).await?;
     Ok(response.orders.iter().filter_map(|order| Order::decode(&order.kind, &order.body).unwrap()).collect())
@@ -197,6 +202,62 @@ async fn eventually(what: &str, check: impl AsyncFn() -> bool) {
 
 async fn ready(live: &Live) {
     eventually("it is ready", async || live.system.is_ready() && live.system.server_life().0 != 0).await;
+}
+
+/// The managing server's word about a relay came to the relay itself.
+struct OwnWord(HostId, u64);
+
+impl Command for OwnWord {
+    type Answer = ();
+
+    fn apply(self, tx: &rusqlite::Connection) -> Result<(), DbError> {
+        let sql = "INSERT INTO retired (id, name, revision, generation, at, removed, envelope)
+                   VALUES (?1, 'osaka', 1, ?2, 1, 0, x'') ON CONFLICT (id) DO UPDATE SET generation = ?2";
+        tx.execute(sql, rusqlite::params![self.0.0, self.1 as i64])?;
+        Ok(())
+    }
+}
+
+fn status(error: &LinkError) -> u16 {
+    match error {
+        LinkError::Refused { status, .. } => *status,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retired_relay_serves_nobody_but_its_own_agent() {
+    let fleet = Fleet::new().await;
+    let (osaka, sendai) = (fleet.relay("osaka").await, fleet.relay("sendai").await);
+    ready(&osaka).await;
+    ready(&sendai).await;
+    let pc1 = fleet.client("pc1", &osaka, None).await;
+    let pc2 = fleet.client("pc2", &sendai, None).await;
+    let pc3 = fleet.client("pc3", &osaka, None).await;
+    let place = fleet.listed("pc2", &["sendai", "osaka"]).await;
+    fleet.listed("pc3", &["sendai"]).await;
+    eventually("it is told", async || osaka.host("pc3").await.is_none()).await;
+    let agent = osaka.system.upper.as_ref().unwrap().identity();
+    assert!(feed(&pc1, &osaka).await.is_ok() && feed_as(&agent, &osaka).await.is_ok());
+    // An older certificate's word is about a life before.
+    osaka.system.db.write(OwnWord(osaka.system.id, 0)).await.unwrap();
+    osaka.system.reload_directory().await.unwrap();
+    assert!(feed(&pc1, &osaka).await.is_ok());
+    osaka.system.db.write(OwnWord(osaka.system.id, 1)).await.unwrap();
+    osaka.system.reload_directory().await.unwrap();
+    let refused = feed(&pc1, &osaka).await.unwrap_err();
+    assert!(status(&refused) == 503 && refused.is_passing(), "{refused}");
+    for comes in [None, Some(proof(&pc2, &osaka, 7))] {
+        let refused = call(&pc2, &osaka, &place, comes).await.unwrap_err();
+        assert_eq!((status(&refused), refused.refusal().unwrap().code.as_str()), (503, "relay_retired"));
+    }
+    assert!(osaka.host("pc2").await.is_none());
+    assert!(feed_as(&agent, &osaka).await.is_ok());
+    // One that was moved away in time hears where it belongs.
+    assert!(matches!(feed(&pc3, &osaka).await.unwrap()[..], [Order::Place(_)]));
+    osaka.end().await;
+    sendai.end().await;
+    fleet.top.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

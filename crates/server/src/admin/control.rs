@@ -17,7 +17,7 @@ use super::{Admin, AdminError, keep, limits, relays};
 use crate::authority::Authority;
 use crate::db::control::{self, SetAt};
 use crate::db::hosts::{HostRecord, HostRow};
-use crate::db::{Command, DbError};
+use crate::db::{Command, DbError, retire};
 use crate::system::{System, now};
 
 /// A relay that is there has taken a change in within this time; who asks is not kept longer.
@@ -49,6 +49,7 @@ impl Command for SetControl {
 
     fn apply(self, tx: &Connection) -> Result<Changed, DbError> {
         let relay = relays::find(tx, &self.relay)?;
+        retire::in_use(&relay)?;
         let before = control::of(tx, &relay.id, control::read)?;
         let doc = self.change.on(before.clone())?;
         if doc == before {

@@ -21,7 +21,7 @@ use super::request::Body;
 use super::{Admin, AdminError, keep, own_copies, packages as queries};
 use crate::authority::Authority;
 use crate::db::hosts::HostRow;
-use crate::db::{Command, DbError, control, packages};
+use crate::db::{Command, DbError, control, packages, retire};
 use crate::system::{System, now};
 
 /// How long a command waits for the relay to take its order in.
@@ -55,6 +55,7 @@ impl Command for OrderCopy {
 
     fn apply(self, tx: &Connection) -> Result<Ordered, DbError> {
         let found = relays::load(tx, &self.relay)?;
+        retire::in_use(&found.relay)?;
         let package = packages::resolve(tx, &queries::query(&self.package)?)?;
         let copy = found.copies.iter().find(|copy| copy.package == package.id).ok_or_else(|| {
             let message = format!("{} keeps no copy of {}", found.relay.name, package.label);

@@ -21,7 +21,7 @@ use super::request::Body;
 use super::{Admin, AdminError, relays};
 use crate::authority::Authority;
 use crate::db::hosts::{HostRecord, HostRow};
-use crate::db::{Command, DbError, control, delegations, meta};
+use crate::db::{Command, DbError, control, delegations, meta, retire};
 use crate::system::{System, now};
 
 /// How long a delegation counts if nothing is said, in days.
@@ -51,6 +51,9 @@ impl Command for ChangeDelegation {
 
     fn apply(self, tx: &Connection) -> Result<Self::Answer, DbError> {
         let relay = relays::find(tx, &self.relay)?;
+        if matches!(self.change, Change::Grant { .. }) {
+            retire::in_use(&relay)?;
+        }
         let known = delegations::of(tx, &relay.id)?.map(|known| delegations::read(&known)).transpose()?;
         let doc = match &self.change {
             Change::Revoke => revoked(&relay, known, self.now)?,

@@ -51,7 +51,7 @@ impl Found {
     }
 }
 
-/// A relay by its name.
+/// A relay by its name, also one that was retired: whoever changes something at it asks [`crate::db::retire::in_use`], too.
 ///
 /// # Errors
 /// There is none of that name, or the database's.

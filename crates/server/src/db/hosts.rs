@@ -485,7 +485,8 @@ impl Command for Seen {
     fn apply(self, tx: &Connection) -> Result<(), DbError> {
         let list: Vec<(String, i64)> = self.0.iter().map(|(id, at)| (id.to_string(), at.0)).collect();
         let list = serde_json::to_string(&list).map_err(DbError::internal)?;
-        let sql = "UPDATE hosts SET last_seen = e.value ->> '$[1]' FROM json_each(?1) e
+        let sql = "UPDATE hosts SET last_seen = MAX(COALESCE(last_seen, 0), e.value ->> '$[1]')
+                   FROM json_each(?1) e
                    WHERE hosts.id = unhex(e.value ->> '$[0]')";
         tx.prepare_cached(sql)?.execute([list])?;
         Ok(())

@@ -27,9 +27,14 @@ pub struct RebuildFeed {
 }
 
 impl Command for RebuildFeed {
-    type Answer = ();
+    /// Whether there is one to make: whoever asked may have been retired or moved since.
+    type Answer = bool;
 
-    fn apply(self, tx: &Connection) -> Result<(), DbError> {
+    fn apply(self, tx: &Connection) -> Result<bool, DbError> {
+        let calls = "SELECT EXISTS (SELECT 1 FROM hosts WHERE row = ?1 AND via = row AND retired IS NULL)";
+        if !tx.prepare_cached(calls)?.query_row([self.lower], |row| row.get(0))? {
+            return Ok(false);
+        }
         feeds::restart(tx, self.lower, self.reader)?;
         let push = |order| feeds::append(tx, &[(self.lower, order)]);
         // As it is stored now: one that was written since the reader asked lay in the feed that is gone.
@@ -52,7 +57,8 @@ impl Command for RebuildFeed {
         for order in control::by_way_of(tx, self.lower)? {
             push(order)?;
         }
-        jobs::redispatch(tx, self.lower, &self.capabilities, self.now)
+        jobs::redispatch(tx, self.lower, &self.capabilities, self.now)?;
+        Ok(true)
     }
 }
 

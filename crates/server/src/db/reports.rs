@@ -93,7 +93,7 @@ impl Command for StoreReports {
         let learned = relay_jobs::reported(tx, self.lower, &batch, self.now)?;
         let (known, places) = load(tx, self.position, self.lower, &batch)?;
         let ingested = ingest(self.position, known, batch);
-        answer.jobs = write_lines(tx, &ingested, &places)?;
+        answer.jobs = write_lines(tx, &ingested, &places, self.now)?;
         answer.jobs.extend(learned);
         log_refused(tx, &ingested, (self.lower, &self.lower_name), self.now)?;
         copies::reported(tx, &ingested.copies, &ingested.traffic, self.now)?;
@@ -209,6 +209,7 @@ fn write_lines(
     tx: &Connection,
     ingested: &Ingested,
     places: &HashMap<LineKey, LineRow>,
+    now: Time,
 ) -> Result<HashSet<JobRow>, DbError> {
     let mut rows = Vec::with_capacity(ingested.lines.len());
     for (key, line) in &ingested.lines {
@@ -221,6 +222,7 @@ fn write_lines(
         }
     }
     lines::write(tx, &rows)?;
+    retired::end_late_lines(tx, &rows.iter().map(|(at, _)| at.host).collect(), now)?;
     Ok(rows.iter().map(|(at, _)| at.job).collect())
 }
 

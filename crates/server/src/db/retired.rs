@@ -44,9 +44,31 @@ pub(super) fn end_lines(
         rows.collect::<Result<HashMap<_, _>, _>>()?
     };
     let change = meta::next(tx, "change")?;
-    let sql = format!("UPDATE lines AS l SET verdict = ?2, verdict_at = ?3, change = ?4 WHERE {open}");
+    let sql = format!(
+        "UPDATE lines AS l SET verdict = ?2, change = ?4,
+           verdict_at = COALESCE((SELECT h.retired FROM hosts h WHERE h.row = l.host), ?3) WHERE {open}"
+    );
     tx.prepare_cached(&sql)?.execute(params![hosts, Verdict::Retired.as_str(), now.0, change])?;
     Ok(counted)
+}
+
+/// What was said before a host was retired and comes in later opens nothing: lines that a batch wrote of hosts that are
+/// retired by now end as if they had been there.
+pub(super) fn end_late_lines(tx: &Connection, hosts: &HashSet<HostRow>, now: Time) -> Result<(), DbError> {
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let hosts: Vec<HostRow> = hosts.iter().copied().collect();
+    let sql = "SELECT row FROM hosts WHERE row IN (SELECT value FROM json_each(?1)) AND retired IS NOT NULL";
+    let gone: Vec<HostRow> = {
+        let mut statement = tx.prepare_cached(sql)?;
+        let rows = statement.query_map([list(&hosts)?], |row| row.get(0))?;
+        rows.collect::<Result<_, _>>()?
+    };
+    if !gone.is_empty() {
+        end_lines(tx, &gone, now)?;
+    }
+    Ok(())
 }
 
 /// They call nobody any more, and keep nothing.
@@ -167,7 +189,17 @@ pub fn take(
     }
     let mut lowers: Vec<HostRow> = kept.into_iter().chain(removed).map(|(_, via)| via).collect();
     lowers.extend(publish(tx, &fresh)?);
+    if fresh.iter().any(|word| word.doc.host.0 == own.0) {
+        // It serves nobody any more, and nobody is to wait for it.
+        lowers.extend(direct(tx)?);
+    }
     Ok((lowers, true))
+}
+
+fn direct(tx: &Connection) -> Result<Vec<HostRow>, DbError> {
+    let mut statement = tx.prepare_cached("SELECT row FROM hosts WHERE via = row")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn known(tx: &Connection, words: &[Word]) -> Result<HashMap<HostId, u64>, DbError> {

@@ -13,7 +13,7 @@ use packhorse_wire::messages::RETIRED_CODE;
 use packhorse_wire::net::Peer;
 use packhorse_wire::pki::{CertIdentity, Role};
 
-use super::LowerError;
+use super::{LowerError, SERVES_NOBODY};
 use crate::authority::timestamp;
 use crate::db::retired::Gone;
 use crate::system::{Listed, System, now};
@@ -29,6 +29,7 @@ impl Caller {
     /// What it is refused with.
     pub fn still(&self, system: &System) -> Result<(), LowerError> {
         let Caller(listed, generation) = self;
+        serves(system, &listed.id)?;
         admit(system, &listed.id, &listed.name, listed.role, *generation).map(drop)
     }
 
@@ -79,9 +80,14 @@ impl FromRequestParts<Arc<System>> for Asker {
         let identity = parts.extensions.get::<Peer>().and_then(|peer| peer.identity.clone());
         match Caller::from_request_parts(parts, system).await {
             Ok(caller) => Ok(Asker::Direct(caller)),
-            Err(error) if !error.is_elsewhere() => Err(error),
             Err(error) => {
                 let id = identity.as_ref().and_then(|identity| identity.id.parse().ok());
+                // Those that a retired relay still had to serve hear nothing of it: they go to the next of their list.
+                let own = |id: &HostId| system.listed(id).is_some_and(|listed| listed.direct);
+                let left = error.serves_nobody() && id.as_ref().is_some_and(|id| !own(id));
+                if !error.is_elsewhere() && !left {
+                    return Err(error);
+                }
                 match (id, identity) {
                     (Some(id), Some(identity)) => Ok(Asker::Elsewhere(id, identity.generation, error)),
                     _ => Err(error),
@@ -117,8 +123,22 @@ impl FromRequestParts<Arc<System>> for Certified {
                 "this host's certificate has ended",
             ));
         }
+        match identity.id.parse() {
+            Ok(id) => serves(system, &id)?,
+            Err(_) => return Err(unknown(system, &identity.name)),
+        }
         Ok(Certified(identity.clone()))
     }
+}
+
+/// A relay that was retired serves nobody but its own agent. Who asks counts it as one that cannot be reached.
+fn serves(system: &System, asking: &HostId) -> Result<(), LowerError> {
+    if *asking == system.id || !system.is_retired_itself() {
+        return Ok(());
+    }
+    let message = format!("{} was retired: it serves nobody any more", system.config.name);
+    let hint = "at the managing server: packhorse host move HOST --to another system";
+    Err(LowerError::new(StatusCode::SERVICE_UNAVAILABLE, SERVES_NOBODY, message).hint(hint))
 }
 
 impl FromRequestParts<Arc<System>> for Caller {
@@ -145,7 +165,8 @@ fn judge(system: &System, identity: &CertIdentity) -> Result<Listed, LowerError>
     }
 }
 
-fn unknown(system: &System, name: &str) -> LowerError {
+/// Refuses whoever is not known to call here.
+pub(super) fn unknown(system: &System, name: &str) -> LowerError {
     // It may be that this relay has not heard of the host yet: the host asks again.
     let message = format!("{name} is not known at {}", system.config.name);
     LowerError::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_host", message)

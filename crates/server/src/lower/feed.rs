@@ -13,6 +13,7 @@ use packhorse_wire::messages::{FeedRequest, FeedResponse, HOLD_SECS_MAX, Order, 
 use serde_bytes::ByteBuf;
 use tokio::time::Instant;
 
+use super::auth::unknown;
 use super::{Asker, Caller, LowerError, check_version, decode, encode};
 use crate::db::feeds::{self, FeedAnswer, Prune};
 use crate::db::rebuild::RebuildFeed;
@@ -78,6 +79,9 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
         notified.as_mut().enable();
         // It may have been moved or retired meanwhile.
         if let Err(refusal) = caller.still(system) {
+            if refusal.serves_nobody() {
+                return Err(refusal);
+            }
             let (id, generation) = (caller.0.id, caller.generation());
             return elsewhere(system, id, generation, request).await?.ok_or(refusal);
         }
@@ -86,7 +90,10 @@ async fn wait(system: &System, caller: &Caller, request: &FeedRequest) -> Result
             FeedAnswer::Rebuild => {
                 let rebuild =
                     RebuildFeed { lower, reader, capabilities: system.capabilities.clone(), now: now() };
-                system.db.write(rebuild).await?;
+                if !system.db.write(rebuild).await? {
+                    // It was retired or moved just now; asked again, it hears of it.
+                    return Err(unknown(system, &caller.0.name));
+                }
                 cursor = None;
             }
             FeedAnswer::Orders { incarnation, after, orders, more, prune } => {

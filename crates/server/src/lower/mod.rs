@@ -56,6 +56,9 @@ pub struct LowerError {
     refusal: Refusal,
 }
 
+/// Refusal of a relay that was retired.
+const SERVES_NOBODY: &str = "relay_retired";
+
 impl LowerError {
     /// A refusal.
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> LowerError {
@@ -72,6 +75,11 @@ impl LowerError {
     /// something to tell it.
     fn is_elsewhere(&self) -> bool {
         matches!(self.refusal.code.as_str(), "unknown_host" | "not_direct" | messages::RETIRED_CODE)
+    }
+
+    /// Whether it is refused because this system was retired.
+    fn serves_nobody(&self) -> bool {
+        self.refusal.code == SERVES_NOBODY
     }
 
     /// Whether it is refused because its certificate counts no more.

@@ -128,6 +128,31 @@ async fn a_retired_host_ends_what_is_open_and_its_history_stays() {
 }
 
 #[tokio::test]
+async fn what_comes_late_of_a_retired_host_opens_no_line() {
+    let top = Top::new().await;
+    top.with_editor().await;
+    let osaka = top.join("osaka", HostRole::Relay, None).await;
+    let pc1 = top.join("pc1", HostRole::Client, Some(&osaka)).await;
+    top.join("pc2", HostRole::Client, Some(&osaka)).await;
+    top.done("/admin/v1/jobs", &install(&["pc2"])).await;
+    top.done("/admin/v1/jobs", &install(&["pc1"])).await;
+    top.done(RETIRE, &names(&["pc1", "pc2"])).await;
+    // Its relay was cut off and had taken it into the first job by itself; and it knew of another attempt in the second.
+    for (no, job, attempt) in [(1, 1, 1), (2, 2, 2)] {
+        top.report(&pc1, 2 * no - 1, job, attempt, LineEvent::Delivered).await;
+        top.report(&pc1, 2 * no, job, attempt, LineEvent::Begun).await;
+        let shown = top.get(&format!("/admin/v1/jobs/{job}")).await;
+        assert_eq!(shown["state"], "ended", "{shown}");
+        let lines = shown["instructions"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["host"] == "pc1").unwrap();
+        assert_eq!((&line["state"], &line["result"]["verdict"]), (&json!("cancelled"), &json!("retired")));
+    }
+    // Its own end outranks that here, too.
+    top.report(&pc1, 5, 1, 1, done()).await;
+    assert_eq!(top.get("/admin/v1/jobs/1").await["counts"], json!({"cancelled": 1, "done": 1}));
+}
+
+#[tokio::test]
 async fn no_job_takes_a_retired_host_in() {
     let top = Top::new().await;
     top.with_editor().await;
@@ -217,6 +242,28 @@ async fn what_cannot_be_retired_is_refused_and_nothing_is_half_done() {
     assert!(left.as_array().unwrap().iter().all(|host| host["changed"] == true), "{left}");
     assert_eq!(top.get("/admin/v1/relays").await, json!([]));
     top.refused("/admin/v1/jobs", &install(&["below:osaka"]), 404, "unknown_host").await;
+}
+
+#[tokio::test]
+async fn nothing_is_granted_to_or_set_at_a_retired_relay() {
+    let top = Top::new().await;
+    top.with_editor().await;
+    top.join("osaka", HostRole::Relay, None).await;
+    top.done(RETIRE, &names(&["osaka"])).await;
+    let limits = json!({"none": true, "down": null, "hours": [], "store": null});
+    let grant = json!({"install": true, "offer": false, "cabinets": [], "days": null});
+    for (verb, body) in [
+        ("grant", grant),
+        ("limit", limits),
+        ("suspend", Value::Null),
+        ("keep", json!({"package": "office/editor", "keep": "30d"})),
+        ("drop", json!({"package": "office/editor"})),
+    ] {
+        let path = format!("/admin/v1/relays/osaka/{verb}");
+        assert_eq!(top.refused(&path, &body, 409, "retired").await, "osaka was retired", "{verb}");
+    }
+    // It is still shown.
+    assert_eq!(top.get("/admin/v1/relays/osaka").await["name"], "osaka");
 }
 
 #[tokio::test]
@@ -320,6 +367,10 @@ async fn hosts_not_heard_for_very_long_are_shown_apart_until_they_are_heard() {
     let tree = top.get("/admin/v1/tree").await;
     let last = tree["lower"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["name"], &last["silent"]), (&json!("pc2"), &json!(true)));
+    // A word of a clock that is wrong takes nothing back.
+    top.system.db.write(Seen(vec![(pc3.id, Time(5))])).await.unwrap();
+    let shown = top.get("/admin/v1/hosts/pc3").await;
+    assert_eq!(shown["silent"], json!(false), "{shown}");
     // What it has done counts; what is open at one that is silent does not.
     let explained = top.get("/admin/v1/explain?job=1").await;
     assert_eq!(
@@ -353,6 +404,7 @@ async fn a_feed_made_anew_tells_of_retired_hosts() {
     top.with_editor().await;
     let osaka = top.join("osaka", HostRole::Relay, None).await;
     let pc1 = top.join("pc1", HostRole::Client, Some(&osaka)).await;
+    let pc2 = top.join("pc2", HostRole::Client, None).await;
     top.done(RETIRE, &names(&["pc1"])).await;
     let rebuild = packhorse_server::db::rebuild::RebuildFeed {
         lower: osaka.row,
@@ -373,6 +425,16 @@ async fn a_feed_made_anew_tells_of_retired_hosts() {
         _ => None,
     });
     assert!(below.flatten().all(|host| host.host.0 != pc1.id.0));
+    // One who asked just before it was retired gets none.
+    let rebuild = packhorse_server::db::rebuild::RebuildFeed {
+        lower: pc2.row,
+        reader: packhorse_domain::ids::Incarnation(9),
+        capabilities: top.system.capabilities.clone(),
+        now: now(),
+    };
+    top.done(RETIRE, &names(&["pc2"])).await;
+    assert!(!top.system.db.write(rebuild).await.unwrap());
+    assert_eq!(self::orders(&top, &pc2, |_| true).await, 0);
     // Nobody asks for it after so long.
     top.system.db.write(retired::Prune(now().plus_days(401))).await.unwrap();
     assert!(top.system.db.read(retired::all).await.unwrap().is_empty());
