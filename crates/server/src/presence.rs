@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packhorse_domain::ids::{HostId, PackageId};
-use packhorse_domain::reason::Reason;
+use packhorse_domain::reason::{NextTry, Reason};
 use packhorse_domain::time::Time;
 use packhorse_domain::twins::{Runs, Verdict};
 use packhorse_wire::bytes::Fixed;
@@ -20,6 +20,9 @@ const PACKAGES_MAX: usize = 256;
 const MOVED_MAX: usize = 200_000;
 /// Packages of one relay with whose trouble is kept: a relay tries a few at once, and those that cannot be had take turns.
 const TROUBLE_MAX: usize = 64;
+/// The same trouble is news again when its next try is so much later, in seconds: well before it is out of date
+/// ([`Reason::is_out_of_date`]), also after a few relays.
+const TOLD_AGAIN_SECS: i64 = 30;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
@@ -51,9 +54,30 @@ struct Inner {
     /// To tell, likewise.
     moved: HashSet<(HostId, PackageId)>,
     /// Why relays do not get packages.
-    trouble: HashMap<HostId, HashMap<PackageId, Reason>>,
+    trouble: HashMap<HostId, HashMap<PackageId, Said>>,
     /// To tell, likewise.
     troubled: HashSet<(HostId, PackageId)>,
+}
+
+/// A relay's word on a package.
+struct Said {
+    /// The newest.
+    reason: Reason,
+    /// When it was to be tried again, in the word that was news.
+    as_told: NextTry,
+}
+
+impl Said {
+    /// Each try says when the next one is: that alone is told from time to time, so that whoever was told knows it still is so.
+    fn is_news(&self, reason: &Reason) -> bool {
+        if !self.reason.same_as(reason) {
+            return true;
+        }
+        match (self.as_told, reason.next_try()) {
+            (NextTry::At(told), NextTry::At(next)) => next.secs_since(told).abs() >= TOLD_AGAIN_SECS,
+            (told, next) => told != next,
+        }
+    }
 }
 
 /// Everybody's presence and progress.
@@ -236,7 +260,12 @@ impl PresenceBook {
     pub fn troubled(&self, relay: HostId, package: PackageId, reason: Option<Reason>) -> bool {
         let mut inner = self.inner();
         let of = inner.trouble.entry(relay).or_default();
-        let news = of.get(&package) != reason.as_ref();
+        let before = of.get(&package);
+        let news = match (before, &reason) {
+            (Some(before), Some(reason)) => before.is_news(reason),
+            (before, reason) => before.is_some() != reason.is_some(),
+        };
+        let as_told = before.filter(|_| !news).map(|before| before.as_told);
         let mut told: Vec<PackageId> = news.then_some(package).into_iter().collect();
         match reason {
             Some(reason) => {
@@ -244,7 +273,8 @@ impl PresenceBook {
                     // What is forgotten here does not stand at the higher system either.
                     told.extend(of.drain().map(|(package, _)| package));
                 }
-                of.insert(package, reason);
+                let as_told = as_told.unwrap_or(reason.next_try());
+                of.insert(package, Said { reason, as_told });
             }
             None => drop(of.remove(&package)),
         }
@@ -259,7 +289,7 @@ impl PresenceBook {
 
     /// Why a relay does not get a package, if it said so.
     pub fn trouble(&self, relay: &HostId, package: &PackageId) -> Option<Reason> {
-        self.inner().trouble.get(relay)?.get(package).cloned()
+        self.inner().trouble.get(relay)?.get(package).map(|said| said.reason.clone())
     }
 
     /// What is new of that since the last time this was asked, at most `limit`, the rest next time.
@@ -272,7 +302,11 @@ impl PresenceBook {
         let message = |(relay, package): &(HostId, PackageId)| TroubleMsg {
             relay: Fixed(relay.0),
             package: Fixed(package.0),
-            reason: inner.trouble.get(relay).and_then(|of| of.get(package)).map(ReasonMsg::from),
+            reason: inner
+                .trouble
+                .get(relay)
+                .and_then(|of| of.get(package))
+                .map(|said| ReasonMsg::from(&said.reason)),
         };
         news.iter().map(message).collect()
     }
@@ -362,7 +396,7 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_until_it_changes_and_is_bounded() {
-        use packhorse_domain::reason::{Code, NextTry};
+        use packhorse_domain::reason::Code;
         let (book, relay, package) = (PresenceBook::new(true), HostId([1; 16]), PackageId([2; 32]));
         let reason = |code| Some(Reason::new(code, "osaka", Time(1), NextTry::WhenCleared, "wait", "so"));
         assert!(book.troubled(relay, package, reason(Code::Network)));
@@ -387,8 +421,25 @@ mod tests {
     }
 
     #[test]
+    fn a_try_alone_is_no_news_each_time() {
+        use packhorse_domain::reason::Code;
+        let (book, relay, package) = (PresenceBook::new(true), HostId([1; 16]), PackageId([2; 32]));
+        let said = |secs, detail| {
+            let next_try = NextTry::At(Time(0).plus_secs(secs));
+            Some(Reason::new(Code::Network, "osaka", Time(1), next_try, "wait", detail))
+        };
+        // Ten minutes of a try every other second.
+        let tries = (1..=300).filter(|n| book.troubled(relay, package, said(n * 2, "no line")));
+        assert_eq!(tries.count(), 20);
+        // Here the newest is known all the same.
+        assert_eq!(book.trouble(&relay, &package), said(600, "no line"));
+        assert!(book.troubled(relay, package, said(602, "refused")));
+        assert!(book.troubled(relay, package, None) && !book.troubled(relay, package, None));
+    }
+
+    #[test]
     fn what_did_not_arrive_is_told_again_also_that_it_is_over() {
-        use packhorse_domain::reason::{Code, NextTry};
+        use packhorse_domain::reason::Code;
         let (book, relay, package) = (PresenceBook::new(true), HostId([1; 16]), PackageId([2; 32]));
         let reason = Reason::new(Code::Disk, "osaka", Time(1), NextTry::WhenCleared, "wait", "so");
         book.troubled(relay, package, Some(reason.clone()));
