@@ -130,7 +130,7 @@ fn hosts_do_not_come_all_at_once() {
         let mut pc = machine(me, &[1, 2]);
         drive(&mut pc, 0..3000, |n, t| n != 1 || t > 600).iter().map(|(t, _)| *t).collect::<Vec<_>>()
     };
-    let all: Vec<Vec<i64>> = (10..250).map(|n| went(n)).collect();
+    let all: Vec<Vec<i64>> = (10..250).map(went).collect();
     for nth in 0..2 {
         let mut times: Vec<i64> = all.iter().map(|times| times[nth]).collect();
         times.sort_unstable();
