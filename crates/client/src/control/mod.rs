@@ -43,8 +43,8 @@ pub(crate) fn pause(failures: u32) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
 
-/// A host that was retired calls so rarely, in seconds: only for the day when a managing server that was restored knows
-/// nothing of it.
+/// A host that was retired calls so rarely, in seconds. That it calls at all is to hear whether it counts again; also a managing
+/// server that is restored from before the retiring takes it back only with a token that replaces it.
 const RETIRED_PAUSE_SECS: u64 = 1800;
 
 /// The pause after an error: short at first, and long if this host was retired, which does not pass by itself.

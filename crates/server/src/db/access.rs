@@ -41,7 +41,7 @@ impl Command for GiveAccess {
     fn apply(self, tx: &Connection) -> Result<Given, DbError> {
         let relay = &self.relay.identity;
         let refuse = |what: &str| {
-            let hint = format!("packhorse token new --relay --replace {}, and join anew", relay.name);
+            let hint = format!("{}, and join anew", retire::replace_command(&relay.name, HostRole::Relay));
             DbError::refused("retired", format!("{} {what}", relay.name), Some(&hint))
         };
         let id: HostId = relay.id.parse().map_err(|_| refuse("has no id"))?;

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::hosts::{self, Fleet, HostRecord, HostRow, Learned, Seat};
 use super::join::read_own_job;
 use super::late::{self, Why};
-use super::{Command, DbError, calls, meta, moving, outbox, retired};
+use super::{Command, DbError, calls, meta, moving, outbox, retire, retired};
 use crate::authority::Authority;
 use crate::capability::Capabilities;
 
@@ -101,7 +101,13 @@ impl TakeCall {
             return Err(DbError::refused("place", "this place is of another host", None));
         }
         let newest = newest(connection, shown)?;
-        if newest.oldest > self.generation || retired::is_over(connection, &newest.place)? {
+        if retired::is_over(connection, &newest.place)? {
+            let place = &newest.place;
+            let replace = retire::replace_command(&place.name, place.role);
+            let hint = format!("at the managing server: {replace}; then join this machine anew");
+            return Err(DbError::refused("retired", format!("{} was retired", place.name), Some(&hint)));
+        }
+        if newest.oldest > self.generation {
             let hint = "another machine took the name over; join this one under another name";
             let message = format!("this certificate of {} was retired", newest.place.name);
             return Err(DbError::refused("retired", message, Some(hint)));

@@ -112,16 +112,15 @@ impl Command for Join {
 
 fn name_taken(host: &HostRecord) -> DbError {
     let name = &host.name;
+    let replace = retire::replace_command(name, host.role);
     let (message, hint) = match host.retired {
         None => (
             format!("there is a host named {name}"),
-            format!("packhorse token new --replace {name} lets a re-imaged machine take the name over"),
+            format!("{replace} lets a re-imaged machine take the name over"),
         ),
         Some(_) => (
             format!("{name} was retired"),
-            format!(
-                "packhorse token new --replace {name} brings it back; packhorse host remove {name} frees the name"
-            ),
+            format!("{replace} brings it back; packhorse host remove {name} frees the name"),
         ),
     };
     DbError::refused("name_taken", message, Some(&hint))
@@ -322,7 +321,8 @@ impl Command for Renew {
     fn apply(self, tx: &Connection) -> Result<(String, u64), DbError> {
         let old = &self.old.identity;
         let refuse = |what: &str| {
-            let hint = format!("packhorse token new --replace {}, and join anew", old.name);
+            let role = if old.role == Role::Relay { HostRole::Relay } else { HostRole::Client };
+            let hint = format!("{}, and join anew", retire::replace_command(&old.name, role));
             DbError::refused("retired", format!("{} {what}", old.name), Some(&hint))
         };
         let id: HostId = old.id.parse().map_err(|_| refuse("has no id"))?;

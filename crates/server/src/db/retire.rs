@@ -205,6 +205,12 @@ impl Leave {
     }
 }
 
+/// The command at the managing server that lets a machine be a host (again).
+pub fn replace_command(name: &str, role: HostRole) -> String {
+    let relay = if role == HostRole::Relay { " --relay" } else { "" };
+    format!("packhorse token new{relay} --replace {name}")
+}
+
 /// Refuses a host that was retired.
 ///
 /// # Errors
@@ -213,7 +219,7 @@ pub fn in_use(host: &HostRecord) -> Result<(), DbError> {
     if host.retired.is_none() {
         return Ok(());
     }
-    let hint = format!("packhorse token new --replace {} lets a machine be it again", host.name);
+    let hint = format!("{} lets a machine be it again", replace_command(&host.name, host.role));
     Err(DbError::refused(RETIRED, format!("{} was retired", host.name), Some(&hint)))
 }
 

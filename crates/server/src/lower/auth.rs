@@ -15,6 +15,7 @@ use packhorse_wire::pki::{CertIdentity, Role};
 
 use super::{LowerError, SERVES_NOBODY};
 use crate::authority::timestamp;
+use crate::db::retire::replace_command;
 use crate::db::retired::Gone;
 use crate::system::{Listed, System, now};
 
@@ -54,8 +55,8 @@ impl Caller {
                 system.outbox_news.notify_one();
                 let message = format!("two machines answer as {}: both are held", self.0.name);
                 let hint = format!(
-                    "packhorse token new --replace {}, and join anew on the machine that is to keep the name",
-                    self.0.name
+                    "{}, and join anew on the machine that is to keep the name",
+                    replace_command(&self.0.name, self.0.role)
                 );
                 Err(LowerError::new(StatusCode::CONFLICT, "twins", message).hint(&hint))
             }
@@ -185,9 +186,13 @@ fn admit(
     }
     let listed = system.listed(id).ok_or_else(|| unknown(system, name))?;
     if listed.role != role || generation < listed.oldest {
-        let message = format!("this certificate of {name} was retired: another machine took the name over");
-        let hint = "join this machine under another name";
-        return Err(LowerError::new(StatusCode::FORBIDDEN, RETIRED_CODE, message).hint(hint));
+        // It may be that no word says why (any more).
+        let message = format!("this certificate of {name} counts no more");
+        let hint = format!(
+            "if another machine took the name over, join this one under another name; else, at the managing server: {}",
+            replace_command(name, role)
+        );
+        return Err(LowerError::new(StatusCode::FORBIDDEN, RETIRED_CODE, message).hint(&hint));
     }
     if !listed.direct {
         let message =
@@ -198,13 +203,12 @@ fn admit(
 }
 
 fn retired(name: &str, role: HostRole, gone: &Gone) -> LowerError {
-    let (what, replace) = match gone.removed {
-        true => ("removed", String::new()),
-        false => ("retired", format!(" --replace {name}")),
-    };
     let relay = if role == HostRole::Relay { " --relay" } else { "" };
+    let (what, command) = match gone.removed {
+        true => ("removed", format!("packhorse token new{relay}")),
+        false => ("retired", replace_command(name, role)),
+    };
     let message = format!("{name} was {what} at {}", timestamp(gone.at));
-    let hint =
-        format!("at the managing server: packhorse token new{relay}{replace}; then join this machine anew");
+    let hint = format!("at the managing server: {command}; then join this machine anew");
     LowerError::new(StatusCode::FORBIDDEN, RETIRED_CODE, message).hint(&hint)
 }

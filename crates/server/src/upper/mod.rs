@@ -94,8 +94,8 @@ impl Upper {
     }
 }
 
-/// A relay that was retired calls so rarely, in seconds: only for the day when a managing server that was restored knows
-/// nothing of it.
+/// A relay that was retired calls so rarely, in seconds. That it calls at all is to hear whether it counts again; also a managing
+/// server that is restored from before the retiring takes it back only with a token that replaces it.
 const RETIRED_PAUSE_SECS: u64 = 1800;
 
 /// Sleeps after the n-th failure in a row; long, if the higher system said that this relay was retired.

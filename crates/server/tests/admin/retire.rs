@@ -262,6 +262,9 @@ async fn nothing_is_granted_to_or_set_at_a_retired_relay() {
         let path = format!("/admin/v1/relays/osaka/{verb}");
         assert_eq!(top.refused(&path, &body, 409, "retired").await, "osaka was retired", "{verb}");
     }
+    // A relay is let in as one again.
+    let (_, refused) = top.post("/admin/v1/relays/osaka/suspend", &Value::Null).await;
+    assert!(refused["hint"].as_str().unwrap().contains("packhorse token new --relay --replace osaka"));
     // It is still shown.
     assert_eq!(top.get("/admin/v1/relays/osaka").await["name"], "osaka");
 }
