@@ -11,7 +11,7 @@ const LOOK: Duration = Duration::from_millis(60);
 /// Looks until there is an answer: on an idle machine within `secs` seconds.
 ///
 /// # Panics
-/// There is none, also with [`PATIENCE`]; `what` says what was waited for.
+/// There is none, also with patience; `what` says what was waited for.
 pub fn until<T>(what: &str, secs: u64, mut look: impl FnMut() -> Option<T>) -> T {
     until_or(secs, &mut look).unwrap_or_else(|| panic!("waited {} s for this: {what}", secs * PATIENCE))
 }
