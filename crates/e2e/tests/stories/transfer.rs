@@ -209,7 +209,7 @@ fn a_transfer_that_is_none_is_refused_by_name() {
 fn a_copy_that_is_needed_is_not_dropped_by_the_way() {
     let world = World::new();
     let osaka = world.relay("osaka", &world.server.url());
-    let pc = world.joined_client("pc1", &osaka.url());
+    let mut pc = world.joined_client("pc1", &osaka.url());
     world.add(&world.source("editor", "1.0").noise("lib/large", 2 * MIB, 1));
     let job = transfer(&world, "editor", &["--to", "osaka"]);
     world.line_until(&job, "osaka", 30, "transferred");
@@ -224,13 +224,14 @@ fn a_copy_that_is_needed_is_not_dropped_by_the_way() {
         (&Value::from(1), &Value::from(true)),
         "{shown}"
     );
-    // Needed, it comes again by itself, once.
+    // It comes again when the one who needs it asks, once; not before, for one who is off.
+    assert!(received(&world, "osaka") < 4 * MIB);
+    pc.start();
     wait::until("it is fetched again", 30, || {
         (received(&world, "osaka") > 4 * MIB && kept_until(&world, "osaka", "main/editor@1.0:1").is_some())
             .then_some(())
     });
-    drop(pc);
-    world.cli.ok(&["job", "cancel", &install]);
+    world.done(&install, 60);
     world.cli.ok(&["relay", "drop", "osaka", "editor"]);
     wait::until("it is gone", 20, || {
         kept_until(&world, "osaka", "main/editor@1.0:1").is_none().then_some(())

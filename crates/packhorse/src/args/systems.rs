@@ -81,7 +81,7 @@ pub enum RelayVerb {
     Revoke(NameArgs),
     /// Move the date until which a relay keeps a copy
     Keep(RelayKeepArgs),
-    /// Drop a copy; one that open jobs need only with --force: it is fetched again for them
+    /// Drop a copy; one that open jobs need only with --force: it is fetched again when a machine asks
     Drop(RelayDropArgs),
 }
 
